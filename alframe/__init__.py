@@ -1,0 +1,3 @@
+"""alframe: distributed active learning for biomedical image segmentation."""
+
+__version__ = "0.1.0"
