@@ -1,0 +1,269 @@
+"""The functions that travel to workers: fit a member, score a range of items, explain chosen boxes, evaluate a range.
+
+Each takes a context (sent once to every worker) and a small job, reads pixels itself, writes what is large to the artifact
+store and returns references and sums. Nothing here depends on which worker runs it or in what order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alframe import metrics, seeding
+from alframe.composition import Placed, compose
+from alframe.metrics import EvaluationState, MetricSpec
+from alframe.ports import (
+    Artifacts,
+    Checkpoint,
+    FitTask,
+    ItemView,
+    Labels,
+    Learner,
+    Moments,
+    Pool,
+    Prediction,
+    Predictor,
+    Strategy,
+)
+from alframe.strategies import moments as moment
+from alframe.types import UNANNOTATED, ArtifactRef, Box, Candidates, Compute, LabelMap
+
+__all__ = [
+    "EvaluateContext",
+    "ExplainJob",
+    "FitContext",
+    "FitJob",
+    "Model",
+    "ScoreContext",
+    "evaluate_range",
+    "explain_boxes",
+    "fit_member",
+    "fused_truth",
+    "observe_item",
+    "score_range",
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitContext:
+    """What all training runs of a round share."""
+
+    learner: Learner
+    pool: Pool
+    labels: Labels
+    validation: tuple[str, ...]
+    compute: Compute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitJob:
+    """One member, one restart; `initial` names the weights of a warm start."""
+
+    member: int
+    restart: int
+    seed: int
+    initial: bytes | None = None
+
+
+def fit_member(context: FitContext, job: FitJob) -> Checkpoint:
+    """Train one member. Raises NonFiniteError when its validation loss is not a number."""
+    return context.learner.fit(
+        FitTask(
+            pool=context.pool,
+            labels=context.labels,
+            validation=context.validation,
+            member=job.member,
+            restart=job.restart,
+            seed=job.seed,
+            compute=context.compute,
+            initial=job.initial,
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """The round's predictor, rebuilt from checkpoints once on each worker that needs it.
+
+    The seed of a prediction is its identity (campaign seed, round, item): scoring, pre-fill and evaluation of one
+    item in one round see the very same stochastic passes.
+    """
+
+    learner: Learner
+    artifacts: Artifacts
+    checkpoints: tuple[ArtifactRef, ...]
+    compute: Compute
+    seed: int
+    round: int
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return self.learner.predictor([self.artifacts.get(ref) for ref in self.checkpoints], self.compute)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_predictor"}
+
+    def predict(self, pool: Pool, item: str, *, votes: bool = False, log: bool = False) -> Prediction:
+        """Predict one item of the pool."""
+        return self._predictor.predict(
+            pool.image(item),
+            spacing=pool.info(item).spacing,
+            seed=seeding.derive(self.seed, self.round, "predict", item),
+            votes=votes,
+            log=log,
+        )
+
+
+def fused_truth(pool: Pool, item: str) -> LabelMap:
+    """The ingested truth of an item; several raters are fused by majority. Raises NotFound when it has none."""
+    info = pool.info(item)
+    if len(info.raters) <= 1:
+        return pool.truth(item)
+    whole = Box.whole(info.shape)
+    placed = [Placed(rater=rater, box=whole, labels=pool.truth(item, rater)) for rater in info.raters]
+    return compose(info.shape, placed, instances=info.instances)
+
+
+def observe_item(spec: MetricSpec, item: str, prediction: Prediction, truth: LabelMap) -> EvaluationState:
+    """Metric sums of one predicted item against `truth` (255 excluded)."""
+    mean = moment.mean(prediction.moments)
+    found: NDArray[np.int32] | None = None
+    if spec.objects:
+        found = metrics.instances_from(1.0 - mean[0], prediction.contour, min_size=spec.min_object)
+    log_mean = None if prediction.moments.log_probability is None else moment.log_mean(prediction.moments)
+    return metrics.observe(spec, item=item, mean=mean, log_mean=log_mean, truth=truth, instances=found)
+
+
+def _merged(spec: MetricSpec, states: Iterable[EvaluationState]) -> EvaluationState:
+    total = EvaluationState.empty(spec)
+    for state in states:
+        total = total.merge(state)
+    return total
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreContext:
+    """What all scoring jobs of a round share.
+
+    `strategy` is None when nothing is acquired, `model` None before the first one exists, `pool_metrics` None when the
+    remaining pool is not evaluated (it needs truth, so only simulations can). `queries` is the size of the batch.
+    """
+
+    pool: Pool
+    labels: Labels
+    artifacts: Artifacts
+    strategy: Strategy | None
+    model: Model | None
+    pool_metrics: MetricSpec | None
+    queries: int
+    seed: int
+
+
+def score_range(context: ScoreContext, items: tuple[str, ...]) -> dict[str, ArtifactRef]:
+    """Score items: the candidates of each, and the metric sums over their pixels that nobody annotated yet.
+
+    Returns references under ``candidates`` (a table) and ``state`` (sums), whichever the context asks for.
+    Raises NonFiniteError, naming the item, when a score is not a number.
+    """
+    tables: list[Candidates] = []
+    states: list[EvaluationState] = []
+    for item in items:
+        table, state = _score_item(context, item)
+        tables += [] if table is None else [table]
+        states += [] if state is None else [state]
+    refs: dict[str, ArtifactRef] = {}
+    if context.strategy is not None:
+        axes = len(context.pool.info(items[0]).shape)
+        merged = Candidates.concatenate(tables) if tables else Candidates.empty(axes)
+        refs["candidates"] = context.artifacts.put_table("scores", merged.columns())
+    if context.pool_metrics is not None:
+        total = _merged(context.pool_metrics, states)
+        refs["state"] = context.artifacts.put_arrays("metrics", total.to_arrays())
+    return refs
+
+
+def _score_item(context: ScoreContext, item: str) -> tuple[Candidates | None, EvaluationState | None]:
+    info, strategy, spec = context.pool.info(item), context.strategy, context.pool_metrics
+    annotated = context.labels.labels(item).annotated
+    if annotated.all():
+        return None, None
+    prediction: Prediction | None = None
+    wanted = spec is not None or (strategy is not None and strategy.needs_model)
+    if context.model is not None and wanted:
+        votes = strategy is not None and strategy.needs_votes
+        prediction = context.model.predict(context.pool, item, votes=votes, log=spec is not None)
+    table = state = None
+    if strategy is not None:
+        view = ItemView(
+            info=info,
+            annotated=annotated,
+            history=context.labels.history(item),
+            moments=prediction.moments if prediction is not None and strategy.needs_model else None,
+            truth=fused_truth(context.pool, item) if strategy.needs_truth else None,
+        )
+        seed = seeding.derive(context.seed, "candidates", item)
+        table = strategy.candidates(view, count=context.queries, seed=seed)
+    if spec is not None and prediction is not None and info.raters:
+        truth = fused_truth(context.pool, item)
+        rest = LabelMap(classes=np.where(annotated, np.uint8(UNANNOTATED), truth.classes))
+        state = observe_item(spec, item, prediction, rest)
+    return table, state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainJob:
+    """The chosen boxes of one item."""
+
+    item: str
+    boxes: tuple[Box, ...]
+
+
+def explain_boxes(context: ScoreContext, job: ExplainJob) -> tuple[ArtifactRef, ...]:
+    """Pre-fill, uncertainty map and predicted probabilities of each chosen box (see :class:`~alframe.types.Query`)."""
+    model, strategy = context.model, context.strategy
+    assert model is not None
+    assert strategy is not None
+    moments: Moments = model.predict(context.pool, job.item, votes=strategy.needs_votes).moments
+    mean = moment.mean(moments)
+    classes = mean.argmax(axis=0).astype(np.uint8)
+    uncertainty = strategy.uncertainty(moments)
+    return tuple(
+        context.artifacts.put_arrays(
+            "prefill",
+            {
+                "classes": np.ascontiguousarray(classes[box.slices]),
+                "uncertainty": uncertainty[box.slices].astype(np.float16),
+                "mean": mean[(slice(None), *box.slices)].astype(np.float32),
+            },
+        )
+        for box in job.boxes
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluateContext:
+    """What all evaluation jobs of a round share."""
+
+    pool: Pool
+    artifacts: Artifacts
+    model: Model
+    spec: MetricSpec
+
+
+def evaluate_range(context: EvaluateContext, items: tuple[str, ...]) -> dict[str, ArtifactRef]:
+    """Metric sums of whole items against their ingested truth, as a reference under ``state``."""
+    states = (
+        observe_item(
+            context.spec,
+            item,
+            context.model.predict(context.pool, item, log=True),
+            fused_truth(context.pool, item),
+        )
+        for item in items
+    )
+    total = _merged(context.spec, states)
+    return {"state": context.artifacts.put_arrays("metrics", total.to_arrays())}
