@@ -1,0 +1,303 @@
+"""What a campaign's YAML may say, section by section; every field's description ends up in the reference and the JSON Schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from alframe import registry
+from alframe.campaign.settings import Budget, Plateau, Target
+from alframe.config.mirror import STRICT, adapter, check
+from alframe.errors import ExtraMissing, InvalidValue, NotFound
+
+__all__ = ["SITES", "Config", "Evaluate", "Initial", "MetricsSettings", "Plugin", "Runtime", "Stop"]
+
+SITES: dict[tuple[str, ...], str] = {
+    ("learner",): "alframe.learners",
+    ("strategy",): "alframe.strategies",
+    ("initial", "strategy"): "alframe.strategies",
+    ("oracle",): "alframe.oracles",
+}
+"""Where a configuration names a plug-in, and of which group."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A chosen plug-in: its registered `type`, and the dataclass built from its parameters."""
+
+    type: str
+    value: Any
+
+    def resolved(self) -> dict[str, Any]:
+        """All parameters, defaults included, as the YAML would spell them."""
+        return {"type": self.type, **dataclasses.asdict(self.value)}
+
+
+def _fail(kind: str, message: str) -> PydanticCustomError:
+    # braces would be read as a template
+    return PydanticCustomError(kind, "{message}", {"message": message})
+
+
+def _chosen(group: str) -> Any:
+    """A field that holds a plug-in of `group`, checked against that plug-in's own parameters."""
+
+    def build(value: Any) -> Any:
+        if isinstance(value, Plugin):
+            return value
+        if not isinstance(value, Mapping):
+            raise PydanticCustomError("dict_type", "a mapping with a key 'type'")
+        known = [plugin.name for plugin in registry.available(group)]
+        name = value.get("type")
+        if not isinstance(name, str):
+            raise PydanticCustomError("unknown_type", "unknown type", {"known": known})
+        try:
+            cls = registry.find(group, name)
+            if fault := check(cls):
+                raise InvalidValue(f"the plug-in {name!r} is {fault}")
+            return Plugin(type=name, value=adapter(cls, name).validate_json(json.dumps(value)))
+        except NotFound as error:
+            if name in known:
+                raise _fail("plugin", str(error)) from error
+            raise PydanticCustomError("unknown_type", "unknown type", {"known": known}) from error
+        except (ExtraMissing, InvalidValue) as error:
+            raise _fail("plugin", str(error)) from error
+
+    return Annotated[
+        Plugin,
+        BeforeValidator(build, json_schema_input_type=dict[str, Any]),
+        PlainSerializer(lambda plugin: _plain(plugin.resolved()), return_type=dict[str, Any]),
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Tuples and enums as JSON has them."""
+    return json.loads(json.dumps(value))
+
+
+def _mirrored(cls: type) -> Any:
+    """A field that holds a plain dataclass."""
+
+    def build(value: Any) -> Any:
+        return value if isinstance(value, cls) else adapter(cls).validate_json(json.dumps(value))
+
+    return Annotated[
+        cls,
+        BeforeValidator(build, json_schema_input_type=dict[str, Any]),
+        PlainSerializer(lambda made: _plain(dataclasses.asdict(made)), return_type=dict[str, Any]),
+    ]
+
+
+def _data(value: Any) -> Any:
+    """Built where it is first needed, so that a configuration without data loads no reader."""
+    from alframe.readers import DataSettings
+
+    return value if isinstance(value, DataSettings) else adapter(DataSettings).validate_json(json.dumps(value))
+
+
+_Data = Annotated[
+    Any,
+    BeforeValidator(_data, json_schema_input_type=dict[str, Any]),
+    PlainSerializer(lambda made: made and _plain(dataclasses.asdict(made)), return_type=dict[str, Any] | None),
+]
+
+
+def _local(text: str) -> str:
+    if "\0" in text or not text.strip():
+        raise _fail("path", "a path of a local folder or file")
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        raise _fail("path", f"a local path (this release reads no {scheme}:// addresses)")
+    return text
+
+
+def _database(text: str) -> str:
+    if "\0" in text or "::" in text.partition("?")[0]:
+        raise _fail("url", "one database URL, not a chain of them")
+    parts = urlsplit(text)
+    if parts.scheme == "sqlite":
+        path = text.removeprefix("sqlite:///")
+        if path == text or not path or "?" in path or ":memory:" in path:
+            raise _fail("url", "sqlite:///FILE, a file that outlives the process")
+    elif parts.scheme in ("postgresql", "postgresql+psycopg"):
+        if parts.password is not None:
+            raise _fail(
+                "url", "a URL without a password (it would be stored and shown in reports): use ~/.pgpass or PGPASSWORD"
+            )
+        if not parts.path.strip("/"):
+            raise _fail("url", "postgresql://HOST/DATABASE")
+        if (parts.hostname or "").startswith(("169.254.", "fe80:")):
+            raise _fail("url", "a database on a host that is not link-local")
+    else:
+        raise _fail("url", "sqlite:///FILE or postgresql://HOST/DATABASE")
+    return text
+
+
+LocalPath = Annotated[str, AfterValidator(_local)]
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys and values of another type are errors."""
+
+    model_config = STRICT
+
+
+class Initial(Section):
+    """Round 0: what is labelled before a model exists."""
+
+    queries: Positive = Field(10, description="Queries of round 0.")
+    strategy: _chosen("alframe.strategies") = Field(  # type: ignore[valid-type]
+        default_factory=lambda: {"type": "random"},
+        validate_default=True,
+        description="Chooses them; must need no model.",
+    )
+
+    @field_validator("strategy")
+    @classmethod
+    def _without_model(cls, chosen: Plugin) -> Plugin:
+        if chosen.value.needs_model:
+            raise _fail("plugin", f"a strategy that needs no model, such as random ({chosen.type} reads predictions)")
+        return chosen
+
+
+class Stop(Section):
+    """Rules that end a campaign before its budget does."""
+
+    target: _mirrored(Target) | None = Field(None, description="Stop when a metric reaches a value.")  # type: ignore[valid-type]
+    plateau: _mirrored(Plateau) | None = Field(None, description="Stop when a metric no longer improves.")  # type: ignore[valid-type]
+
+
+class MetricsSettings(Section):
+    """How calibration and objects are measured; fixed for the whole campaign so that its rounds compare."""
+
+    bins: Annotated[int, Field(ge=2, le=1000)] = Field(10, description="Bins of a reliability diagram.")
+    binning: Literal["equal_width", "equal_mass"] = Field("equal_width", description="How confidences fall into bins.")
+    objects: bool | Literal["auto"] = Field(
+        "auto", description="Object metrics; auto = when the truth tells objects apart."
+    )
+    min_object: Annotated[int, Field(ge=0)] = Field(64, description="Predicted objects of fewer pixels are dropped.")
+    both_empty: Literal["one", "nan"] = Field(
+        "one", description="Dice of a class in neither prediction nor truth: 1, or left out."
+    )
+
+
+class Evaluate(Section):
+    """What is measured besides the validation and test splits and the acquired queries."""
+
+    pool: bool = Field(True, description="Also measure the pixels nobody annotated yet against the ingested truth.")
+
+
+class Runtime(Section):
+    """Where and on what the work runs."""
+
+    executor: Literal["inline", "ray"] = Field(
+        "inline", description="In this process, or on Ray; the results are equal."
+    )
+    workers: Positive = Field(1, description="Ray workers; ignored inline.")
+    threads: Positive = Field(1, description="Torch threads a worker (part of the result's last bits).")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = cuda where there is one.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Arithmetic on a GPU.")
+    range: Positive = Field(16, description="Items a scoring job.")
+    address: str = Field("local", description="Ray: local, auto, or a cluster's address.")
+    gpus_per_worker: Annotated[float, Field(ge=0, le=8)] = Field(
+        0.0, description="Ray: GPUs, or a fraction of one, a worker."
+    )
+    lease_seconds: Annotated[float, Field(ge=5)] = Field(
+        60.0, description="A driver silent for this long may be replaced."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Runtime:
+        if self.executor == "inline" and self.workers > 1:
+            raise _fail("agree", "workers: 1 with executor inline (or executor: ray)")
+        if self.executor == "inline" and self.gpus_per_worker:
+            raise _fail("agree", "gpus_per_worker: 0 with executor inline (or executor: ray)")
+        if self.device == "cpu" and self.gpus_per_worker:
+            raise _fail("agree", "gpus_per_worker: 0 with device cpu (or device: cuda)")
+        if self.device == "cpu" and self.precision != "fp32":
+            raise _fail("agree", "precision: fp32 with device cpu (or device: cuda)")
+        return self
+
+
+class Config(Section):
+    """One campaign."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$", description="The campaign's name in the ledger.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Fixes every random draw.")
+    workdir: LocalPath = Field("", validate_default=False, description="Folder of the campaign; default runs/NAME.")
+    data: _Data | None = Field(None, description="What `ingest` reads; its paths are relative to the YAML.")
+    pool: LocalPath = Field("pool.zarr", description="The ingested pool, in workdir.")
+    ledger: DatabaseUrl = Field("sqlite:///ledger.db", description="The SQL record; a SQLite file is in workdir.")
+    store: LocalPath = Field("artifacts", description="Checkpoints, masks and scores, in workdir.")
+    learner: _chosen("alframe.learners") = Field(description="What is trained each round.")  # type: ignore[valid-type]
+    strategy: _chosen("alframe.strategies") = Field(description="What chooses the queries.")  # type: ignore[valid-type]
+    initial: Initial = Field(default_factory=Initial, description="Round 0.")
+    batch: Positive = Field(description="Queries a round.")
+    replicas: Positive = Field(1, description="Independent answers wanted for each query.")
+    oracle: _chosen("alframe.oracles") = Field(description="Who answers.")  # type: ignore[valid-type]
+    budget: _mirrored(Budget) = Field(description="What may be spent; at least one limit.")  # type: ignore[valid-type]
+    stop: Stop = Field(default_factory=Stop, description="Earlier ends.")
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="How results are measured.")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="What else is measured.")
+    runtime: Runtime = Field(default_factory=Runtime, description="Where it runs.")
+
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @field_validator("budget")
+    @classmethod
+    def _limited(cls, budget: Budget) -> Budget:
+        names = [field.name for field in dataclasses.fields(budget)]
+        if all(getattr(budget, name) is None for name in names):
+            raise _fail("budget", f"at least one limit: {', '.join(names)}")
+        return budget
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Remember the folder that paths are relative to (the YAML's)."""
+        if isinstance(context, Mapping) and "folder" in context:
+            self._folder = Path(context["folder"])
+        if not self.workdir:
+            object.__setattr__(self, "workdir", f"runs/{self.name}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the YAML is; `workdir` and the paths of `data` are relative to it."""
+        return self._folder.absolute()
+
+    @property
+    def workdir_path(self) -> Path:
+        """`workdir`, absolute."""
+        return self.folder / self.workdir
+
+    @property
+    def pool_path(self) -> Path:
+        """The pool's folder, absolute."""
+        return self.workdir_path / self.pool
+
+    @property
+    def store_path(self) -> Path:
+        """The artifact store's folder, absolute."""
+        return self.workdir_path / self.store
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's URL with an absolute SQLite path."""
+        if not self.ledger.startswith("sqlite:///"):
+            return self.ledger
+        return f"sqlite:///{self.workdir_path / self.ledger.removeprefix('sqlite:///')}"
