@@ -20,6 +20,7 @@ __all__ = [
     "NotFound",
     "Problem",
     "ProblemsError",
+    "StoreUnavailable",
     "TaskFailed",
 ]
 
@@ -58,6 +59,10 @@ class ArtifactMissing(AlframeError, FileNotFoundError):
 
 class ArtifactDamaged(AlframeError, OSError):
     """Stored bytes do not have the hash they are named by."""
+
+
+class StoreUnavailable(AlframeError, OSError):
+    """The database or the artifact store cannot be used now (full, locked, away); nothing was acknowledged."""
 
 
 class TaskFailed(AlframeError, RuntimeError):

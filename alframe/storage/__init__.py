@@ -1,1 +1,26 @@
-"""TODO"""
+"""The stores: the pool in Zarr, the ledger in SQL, artifacts in files. Loaded on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alframe.storage.artifacts import FileArtifacts
+    from alframe.storage.ledger_sql import SqlLedger
+    from alframe.storage.pool_zarr import ZarrPool, write_pool
+
+__all__ = ["FileArtifacts", "SqlLedger", "ZarrPool", "write_pool"]
+
+_HOMES = {
+    "FileArtifacts": "artifacts",
+    "SqlLedger": "ledger_sql",
+    "ZarrPool": "pool_zarr",
+    "write_pool": "pool_zarr",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,161 @@
+"""Opening the ledger's database: SQLite in a file, or PostgreSQL through psycopg 3.
+
+SQLite: write-ahead log, ``synchronous=FULL`` (what is acknowledged survives power loss), foreign keys on, every write
+transaction takes the write lock at its start (``BEGIN IMMEDIATE``). Before 3.51.3 a checkpoint in one process can race a
+commit in another and damage the file (the "WAL-reset" bug); there all writers also take turns on a lock file beside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Double, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from alframe.errors import ExtraMissing, InvalidValue, StoreUnavailable
+
+__all__ = ["EpochSeconds", "open_engine", "parse_url", "sqlite_path", "writer_turn"]
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for its turn before it gives up."""
+_SAFE_SQLITE = (3, 51, 3)
+_REMOTE = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fuse.sshfs")
+)
+
+
+class EpochSeconds(FunctionElement[float]):
+    """The database's clock at this moment: seconds since 1970 (UTC)."""
+
+    type = Double()
+    inherit_cache = True
+    name = "epoch_seconds"
+
+
+@compiles(EpochSeconds, "sqlite")
+def _epoch_sqlite(element: EpochSeconds, compiler: SQLCompiler, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(EpochSeconds, "postgresql")
+def _epoch_postgresql(element: EpochSeconds, compiler: SQLCompiler, **options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def parse_url(url: str) -> URL:
+    """Check a ledger URL.
+
+    Raises:
+        InvalidValue: unless it is ``sqlite:///file`` or ``postgresql://user@host/database``.
+    """
+    expected = "expected sqlite:///path/to/ledger.db or postgresql://user@host/database"
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidValue(f"{expected}, got something that is no database URL") from error
+    if parsed.drivername not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise InvalidValue(f"{expected}, got {parsed.render_as_string()}")
+    if parsed.drivername == "sqlite" and (parsed.database in (None, "", ":memory:") or parsed.query):
+        raise InvalidValue(f"{expected}, got {parsed.render_as_string()}; a ledger in memory dies with its process")
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def sqlite_path(url: URL) -> Path:
+    """The database file of an SQLite URL."""
+    return Path(url.database or "").absolute()
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine whose connections are set up as this module promises. Nothing is connected yet.
+
+    Raises:
+        ExtraMissing: for PostgreSQL without psycopg.
+        StoreUnavailable: for an SQLite file on a network file system, where its locks do not hold.
+    """
+    if url.get_backend_name() == "postgresql":
+        return _postgresql(url)
+    path = sqlite_path(url)
+    kind = filesystem(path, Path("/proc/self/mounts"))
+    if kind in _REMOTE:
+        raise StoreUnavailable(
+            f"{path} is on a network file system ({kind}), where SQLite is unsafe; use a local disk or PostgreSQL"
+        )
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    options = "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=30000"
+    try:
+        return create_engine(url, connect_args={"connect_timeout": 10, "options": options})
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("PostgreSQL needs psycopg 3: pip install 'alframe[postgres]'") from error
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    connection.isolation_level = None  # this module says BEGIN itself
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreUnavailable(
+            f"the file system of the ledger cannot keep a write-ahead log (SQLite answered {mode!r})"
+        )
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("alframe_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def writer_turn(url: URL) -> AbstractContextManager[None]:
+    """Hold this while a transaction writes. Does something only for an SQLite with the WAL-reset bug."""
+    if url.get_backend_name() == "sqlite" and sqlite3.sqlite_version_info < _SAFE_SQLITE:
+        path = sqlite_path(url)
+        return _turn(path.with_name(path.name + "-turn"), BUSY_SECONDS)
+    return nullcontext()
+
+
+@contextmanager
+def _turn(lock: Path, seconds: float) -> Iterator[None]:
+    """Hold an exclusive lock on the file `lock`; the kernel frees it when the process dies."""
+    deadline = time.monotonic() + seconds
+    with lock.open("ab") as file:
+        pause = 0.0005
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(f"another process has held {lock} for {seconds} s; is it frozen?") from None
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
+        yield
+
+
+def filesystem(path: Path, mounts: Path) -> str:
+    """The type of the file system that holds `path`, from a ``/proc/self/mounts`` table ("" where there is none)."""
+    if not mounts.exists():
+        return ""
+    real = path.resolve()
+    found, depth = "", -1
+    for line in mounts.read_text(errors="replace").splitlines():
+        point, kind = line.split()[1:3]
+        folder = Path(point.encode().decode("unicode_escape"))
+        if real.is_relative_to(folder) and len(folder.parts) >= depth:
+            found, depth = kind, len(folder.parts)
+    return found
