@@ -1,1 +1,41 @@
-"""TODO"""
+"""Learners: networks, their training, and predictors that give moments. Importing this room loads no torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from alframe.learners.ensemble import DeepEnsemble
+from alframe.learners.mc_dropout import MCDropout
+from alframe.learners.networks import DcanResNet, Network, OwnNetwork, UNet
+from alframe.learners.settings import Augmentation, Inference, Training
+
+if TYPE_CHECKING:
+    from alframe.learners.checkpoints import ModelCard, load_model, read_card
+
+__all__ = [
+    "Augmentation",
+    "DcanResNet",
+    "DeepEnsemble",
+    "Inference",
+    "MCDropout",
+    "ModelCard",
+    "Network",
+    "OwnNetwork",
+    "Training",
+    "UNet",
+    "load_model",
+    "read_card",
+]
+
+_WITH_TORCH = {
+    "ModelCard": "checkpoints",
+    "load_model": "checkpoints",
+    "read_card": "checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)

@@ -1,0 +1,125 @@
+"""Networks as parameters: one frozen value per architecture, told apart by its `type`; the torch code is in ``nets/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Tag
+
+from alframe.errors import InvalidValue
+
+__all__ = ["DcanResNet", "Network", "NormKind", "OwnNetwork", "UNet"]
+
+NormKind: TypeAlias = Literal["instance", "group", "batch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UNet:
+    """A U-Net of MONAI blocks, in two or three dimensions.
+
+    `features` are the channels of each level, the finest first. `stem_stride` 2 or 4 lets the finest level work at a
+    half or a quarter of the resolution (cheaper by its power of the dimensions; logits are up-sampled at the end).
+    Dropout with probability `dropout` follows each convolution of the levels from `dropout_from` (0 = the finest)
+    down; `channel_dropout` drops whole feature maps. What lies above the first dropout is computed once for all
+    passes.
+
+    Raises:
+        InvalidValue: when a field is out of range.
+    """
+
+    type: Literal["unet"] = "unet"
+    features: tuple[int, ...] = (16, 32, 64, 128, 256)
+    dropout: float = 0.2
+    dropout_from: int = 2
+    channel_dropout: bool = False
+    norm: NormKind = "instance"
+    stem_stride: Literal[1, 2, 4] = 1
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.features) <= 7 or any(width < 1 for width in self.features):
+            raise InvalidValue(f"unet: features needs 2 to 7 positive channel counts, got {self.features}")
+        if self.norm == "group" and any(width % 4 for width in self.features):
+            raise InvalidValue(f"unet: group normalisation needs features divisible by 4, got {self.features}")
+        _check_dropout("unet", self.dropout)
+        if not 0 <= self.dropout_from < len(self.features):
+            raise InvalidValue(
+                f"unet: dropout_from must be a level, 0 to {len(self.features) - 1}, got {self.dropout_from}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DcanResNet:
+    """Pre-activation ResNet encoder with class and contour heads on three taps (Li & Alstrøm 2020; DCAN, Chen et al. 2016).
+
+    `width` multiplies the channels (64 in the first stage at 1.0), `stem_stride` is 4 in the paper (a strided 7-wide
+    convolution, then pooling); 2 or 1 keep fine detail of small images. Dropout precedes each residual block of the
+    stages from `dropout_from` (1 to 4; 1 in the paper) on. `weights` names a local safetensors file, or a ``file://``
+    or ``https://`` address, with encoder weights to start from, `weights_sha256` (hex) what it must hash to.
+
+    Raises:
+        InvalidValue: when a field is out of range.
+    """
+
+    type: Literal["dcan_resnet"] = "dcan_resnet"
+    depth: Literal[18, 34, 50] = 18
+    width: float = 1.0
+    stem_stride: Literal[1, 2, 4] = 4
+    dropout: float = 0.2
+    dropout_from: int = 1
+    channel_dropout: bool = False
+    norm: NormKind = "group"
+    weights: str = ""
+    weights_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        base = 64 * self.width
+        if base < 4 or base != int(base) or int(base) % 4:
+            raise InvalidValue(f"dcan_resnet: 64 × width must be a positive multiple of 4, got width={self.width}")
+        _check_dropout("dcan_resnet", self.dropout)
+        if not 1 <= self.dropout_from <= 4:
+            raise InvalidValue(f"dcan_resnet: dropout_from must be a stage, 1 to 4, got {self.dropout_from}")
+        if self.weights and len(self.weights_sha256) != 64:
+            raise InvalidValue(
+                "dcan_resnet: weights needs weights_sha256, the file's SHA-256 in 64 hex digits (sha256sum FILE)"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNetwork:
+    """A network of your own: `type` is ``package.module:factory``, `params` its keyword arguments.
+
+    The factory is called as ``factory(spatial_dims=…, in_channels=…, out_channels=…, **params)`` and returns a
+    ``torch.nn.Module`` that maps ``(B, in_channels, S)`` to logits ``(B, out_channels, S)``, or to a tuple of such
+    tensors: the prediction, then taps that are only trained on. An attribute ``divisor`` (int, default 1) says what
+    each side of its input must be divisible by.
+
+    Raises:
+        InvalidValue: when `type` is no import path.
+    """
+
+    type: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        module, colon, name = self.type.partition(":")
+        if not (colon and name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+            raise InvalidValue(f"network type must be unet, dcan_resnet or package.module:factory, got {self.type!r}")
+
+
+def _check_dropout(network: str, rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise InvalidValue(f"{network}: dropout must be at least 0 and below 1, got {rate}")
+
+
+def _kind(value: object) -> str | None:
+    """Which network a mapping from a configuration, or a network value, describes."""
+    name = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+    return "own" if isinstance(name, str) and ":" in name else name
+
+
+Network: TypeAlias = Annotated[
+    Annotated[UNet, Tag("unet")] | Annotated[DcanResNet, Tag("dcan_resnet")] | Annotated[OwnNetwork, Tag("own")],
+    Discriminator(_kind),
+]

@@ -1,0 +1,134 @@
+"""Predictors: stochastic passes or members, reduced on the device to sums that do not grow with their number.
+
+Legend: ``C`` classes, ``K`` logits (classes, then two of a contour head), ``S`` space, ``M`` passes or members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from alframe.errors import InvalidValue, NonFiniteError
+from alframe.learners.application import Applier
+from alframe.learners.checkpoints import ModelCard, load_model
+from alframe.learners.computing import computing, device_of
+from alframe.learners.networks import Network
+from alframe.learners.noise import seed_dropout
+from alframe.learners.settings import Inference
+from alframe.ports import Moments, Prediction
+from alframe.seeding import derive
+from alframe.types import Compute
+
+__all__ = ["NetworkPredictor"]
+
+
+class Sums:
+    """The running sums of :class:`~alframe.ports.Moments`, float64, on the device."""
+
+    def __init__(self, card: ModelCard, *, votes: bool, log: bool) -> None:
+        self._classes, self._has_contour = len(card.classes), card.contour
+        self._wants_votes, self._wants_log = votes, log
+        self.count = 0
+        self._probability: torch.Tensor | None = None
+        self._entropy: torch.Tensor | None = None
+        self._votes: torch.Tensor | None = None
+        self._log: torch.Tensor | None = None
+        self._contour: torch.Tensor | None = None
+
+    def add(self, logits: torch.Tensor) -> None:
+        """Take one pass: `logits` (K, S)."""
+        log_p = logits[: self._classes].log_softmax(0)
+        p = log_p.exp()
+        self._probability = _plus(self._probability, p)
+        self._entropy = _plus(self._entropy, -(p * log_p).sum(0))
+        if self._wants_votes:
+            winner = p.argmax(0)
+            self._votes = _plus(self._votes, torch.stack([winner == c for c in range(self._classes)]))
+        if self._wants_log:
+            wide = log_p.double()
+            self._log = wide if self._log is None else torch.logaddexp(self._log, wide)
+        if self._has_contour:
+            self._contour = _plus(self._contour, logits[self._classes :].softmax(0)[1])
+        self.count += 1
+
+    def prediction(self) -> Prediction:
+        """The sums as NumPy arrays. Raises NonFiniteError."""
+        assert self._probability is not None
+        assert self._entropy is not None
+        if not bool(torch.isfinite(self._probability).all() and torch.isfinite(self._entropy).all()):
+            raise NonFiniteError(
+                "the network predicted NaN or infinite probabilities; train again with a lower learning rate, "
+                "or with compute.precision fp32 if it was lower"
+            )
+        moments = Moments(
+            count=self.count,
+            probability=_numpy(self._probability),
+            entropy=_numpy(self._entropy),
+            votes=None if self._votes is None else _numpy(self._votes),
+            log_probability=None if self._log is None else _numpy(self._log),
+        )
+        contour = None if self._contour is None else _numpy(self._contour / self.count).astype(np.float32)
+        return Prediction(moments=moments, contour=contour)
+
+
+def _plus(total: torch.Tensor | None, value: torch.Tensor) -> torch.Tensor:
+    return value.double() if total is None else total.add_(value)
+
+
+def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = values.cpu().numpy()
+    return array
+
+
+class NetworkPredictor:
+    """The :class:`~alframe.ports.Predictor` of one or many checkpoints of one kind of network.
+
+    With `passes` each checkpoint makes that many with dropout on; without, each makes one plain pass. Not safe to
+    share between threads.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Sequence[bytes],
+        network: Network,
+        *,
+        passes: int | None,
+        inference: Inference,
+        compute: Compute,
+    ) -> None:
+        """Raises InvalidValue when a checkpoint does not hold `network`, they differ in kind, or there is no dropout for passes."""
+        self._compute, self._passes = compute, passes
+        self._appliers: list[Applier] = []
+        cards = []
+        for weights in checkpoints:
+            module, card = load_model(weights, network)
+            noise = seed_dropout(module) if passes is not None else None
+            module = module.to(device_of(compute))
+            self._appliers.append(Applier(module, card, inference, compute, noise))
+            cards.append(card)
+        if any(card != cards[0] for card in cards):
+            raise InvalidValue(f"the members differ in what they predict: {cards}")
+        self.card = cards[0]
+
+    def predict(
+        self, image: NDArray[Any], *, spacing: Sequence[float] = (), seed: int, votes: bool = False, log: bool = False
+    ) -> Prediction:
+        """Predict a whole image (C, S) as ingested; see :meth:`alframe.ports.Predictor.predict`.
+
+        `spacing` is not used: the networks work on the pixel grid.
+
+        Raises:
+            InvalidValue: when the image has other channels or axes than the model was trained on.
+            NonFiniteError: when a probability is NaN or infinite.
+        """
+        sums = Sums(self.card, votes=votes, log=log)
+        with computing(self._compute), torch.inference_mode():
+            for member, applier in enumerate(self._appliers):
+                seeds = [derive(seed, "member", member, "pass", number) for number in range(self._passes or 0)]
+                for logits in applier.logits(image, seeds):
+                    sums.add(logits)
+            return sums.prediction()

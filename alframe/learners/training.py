@@ -1,0 +1,235 @@
+"""One training run: a pure function of its task and parameters on a CPU with a fixed number of threads.
+
+Legend: ``B`` batch, ``C`` channels, ``S`` space.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from alframe.errors import InvalidValue, NonFiniteError
+from alframe.learners.application import Applier, rounded_up
+from alframe.learners.augmentation import augment_geometry, augment_intensity, augment_stain, source_shape
+from alframe.learners.checkpoints import ModelCard, read_card, restore, save_model
+from alframe.learners.computing import computing, mixed_precision
+from alframe.learners.dataset import TrainingSet
+from alframe.learners.losses import segmentation_loss
+from alframe.learners.nets import divisor_of, outputs_of
+from alframe.learners.networks import Network
+from alframe.learners.optimisation import MovingAverage, learning_rate_factor, make_optimiser
+from alframe.learners.settings import Inference, NormaliseKind, Training
+from alframe.ports import Checkpoint, FitTask
+from alframe.seeding import derive, generator
+from alframe.types import UNANNOTATED
+
+__all__ = ["Recipe", "train"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is trained, and how."""
+
+    network: Network
+    training: Training
+    inference: Inference
+    normalise: NormaliseKind
+
+
+def describe(task: FitTask, recipe: Recipe) -> ModelCard:
+    """The kind of model that fits the pool. Raises InvalidValue when the pool is mixed or empty."""
+    infos = task.pool.items()
+    kinds = {(info.channels, len(info.shape)) for info in infos}
+    if len(kinds) != 1:
+        raise InvalidValue(f"a network needs items of one kind, the pool has (channels, spatial axes) {sorted(kinds)}")
+    channels, dims = kinds.pop()
+    contour = recipe.training.contour_weight > 0 and any(info.instances for info in infos)
+    return ModelCard(
+        network=recipe.network,
+        spatial_dims=dims,
+        channels=channels,
+        classes=task.pool.classes,
+        contour=contour,
+        normalise=recipe.normalise,
+    )
+
+
+def patch_shape(task: FitTask, training: Training, dims: int, divisor: int) -> tuple[int, ...]:
+    """The training patch. Raises InvalidValue when its number of sides, or a side, does not fit the network."""
+    if not training.patch:
+        largest = [max(info.shape[axis] for info in task.pool.items()) for axis in range(dims)]
+        limit = 192 if dims == 2 else 64
+        return rounded_up([min(side, limit) for side in largest], divisor)
+    if len(training.patch) != dims or any(side % divisor for side in training.patch):
+        good = rounded_up((training.patch + training.patch[-1:] * dims)[:dims], divisor)
+        raise InvalidValue(
+            f"training: patch needs {dims} sides divisible by {divisor} for this network and pool, "
+            f"got {training.patch}; use for example {good}"
+        )
+    return training.patch
+
+
+def train(task: FitTask, recipe: Recipe, progress: Callable[[float], None] | None = None) -> Checkpoint:
+    """Train one member; see :meth:`alframe.ports.Learner.fit`.
+
+    Raises:
+        InvalidValue: when the pool does not fit the network, or nothing is annotated.
+        NonFiniteError: when a loss is NaN or infinite.
+    """
+    with computing(task.compute) as device:
+        cuda = [device.index or 0] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(derive(task.seed, "torch"))
+            return _Run(task, recipe, device).go(progress)
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(self, task: FitTask, recipe: Recipe, device: torch.device) -> None:
+        self.task, self.recipe, self.device = task, recipe, device
+        self.card = describe(task, recipe)
+        self.module = self._build().to(device)
+        training = recipe.training
+        self.patch = patch_shape(task, training, self.card.spatial_dims, divisor_of(self.module))
+        self.source = source_shape(self.patch, training.augmentation)
+        self.data = TrainingSet(
+            task, normalise=recipe.normalise, contours=self.card.contour, cache_mib=training.cache_mib
+        )
+        if training.augmentation.stain > 0 and (self.card.channels != 3 or self.data.white is None):
+            raise InvalidValue("augmentation: stain needs RGB images of unsigned integers; set it to 0 for this pool")
+        self.average = MovingAverage(self.module, training.ema) if training.ema > 0 else None
+        self.optimiser = make_optimiser(self.module, training)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=task.compute.precision == "fp16")
+
+    def _build(self) -> nn.Module:
+        module = self.card.build()
+        if self.task.initial is not None:
+            before = read_card(self.task.initial)
+            if before != self.card:
+                raise InvalidValue(f"a warm start needs weights of {self.card}, got {before}; train from scratch once")
+            restore(module, self.task.initial)
+        return module
+
+    def go(self, progress: Callable[[float], None] | None) -> Checkpoint:
+        """All steps, with measurements on the way; the best weights by validation loss (the last ones without validation)."""
+        training = self.recipe.training
+        began = time.perf_counter()
+        history: list[Mapping[str, float]] = []
+        best, best_loss, behind = b"", float("inf"), 0
+        for epoch, steps in enumerate(_epochs(training.steps, training.validate_every)):
+            train_loss = self._steps(steps, progress)
+            model = self.module if self.average is None else self.average.module
+            loss = self._validate(model) if self.task.validation else train_loss
+            seconds = time.perf_counter() - began
+            history.append(
+                {"epoch": epoch, "step": steps.stop, "train_loss": train_loss, "val_loss": loss, "seconds": seconds}
+            )
+            behind += 1
+            if loss < best_loss or not self.task.validation:
+                best, best_loss, behind = save_model(model.state_dict(), self.card), loss, 0
+            if training.patience and behind >= training.patience:
+                break
+        if progress is not None:
+            progress(1.0)
+        return Checkpoint(weights=best, validation_loss=best_loss, history=tuple(history))
+
+    def _steps(self, steps: range, progress: Callable[[float], None] | None) -> float:
+        """Some optimiser steps; the mean of their losses."""
+        training = self.recipe.training
+        self.module.train()
+        total = torch.zeros((), device=self.device)
+        for step in steps:
+            for group in self.optimiser.param_groups:
+                group["lr"] = training.learning_rate * learning_rate_factor(step, training)
+            loss = self._loss(step)
+            self.optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(self.scaler.scale(loss))
+            self.scaler.unscale_(self.optimiser)
+            if training.clip_norm > 0:
+                nn.utils.clip_grad_norm_(self.module.parameters(), training.clip_norm)
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+            if self.average is not None:
+                self.average.update(self.module)
+            total += loss.detach()
+            if progress is not None:
+                progress((step + 1) / training.steps)
+        mean = float(total) / len(steps)
+        if not np.isfinite(mean):
+            raise NonFiniteError(
+                f"the training loss became {mean} by step {steps.stop} (member {self.task.member}, restart {self.task.restart}); "
+                "lower training.learning_rate, or use compute.precision fp32"
+            )
+        return mean
+
+    def _loss(self, step: int) -> torch.Tensor:
+        training = self.recipe.training
+        image, classes, contours = self._batch(step)
+        with mixed_precision(self.task.compute):
+            result = self.module(image)
+        outputs = outputs_of(result, out_channels=self.card.out_channels, shape=image.shape)
+        return segmentation_loss(
+            outputs,
+            classes,
+            contours,
+            dice_weight=training.dice_weight,
+            contour_weight=training.contour_weight,
+            tap_weight=training.tap_weight * 0.1 ** (step // training.tap_decay_steps),
+        )
+
+    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The batch of a step, drawn from the run's seed and the step alone: image (B, C, S), classes and contours (B, S)."""
+        training, settings = self.recipe.training, self.recipe.training.augmentation
+        rng = generator(self.task.seed, "batch", step)
+        patches = [
+            self.data.draw(rng, patch=self.patch, source=self.source, foreground=training.foreground)
+            for _ in range(training.batch_size)
+        ]
+        image = torch.from_numpy(np.stack([patch.image for patch in patches])).to(self.device)
+        maps = [[m for m in (patch.classes, patch.contours) if m is not None] for patch in patches]
+        labels = torch.from_numpy(np.stack([np.stack(pair) for pair in maps])).to(self.device)
+        image, labels = augment_geometry(image, labels, self.patch, settings, rng)
+        if settings.stain > 0:
+            assert self.data.white is not None
+            image = augment_stain(image, self.data.white, settings, rng)
+        ones = (1,) * self.card.spatial_dims
+        shift, scale = (
+            torch.from_numpy(np.stack([getattr(patch.affine, name) for patch in patches]))
+            .to(self.device)
+            .reshape(len(patches), -1, *ones)
+            for name in ("shift", "scale")
+        )
+        image = augment_intensity((image - shift) / scale, settings, rng)
+        targets = labels.long()
+        return image, targets[:, 0], targets[:, 1] if self.card.contour else None
+
+    def _validate(self, model: nn.Module) -> float:
+        """Mean cross-entropy in nats over the annotated pixels of the validation items, without dropout."""
+        model.eval()
+        applier = Applier(model, self.card, self.recipe.inference, self.task.compute)
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for item in self.task.validation:
+                target = torch.from_numpy(self.task.pool.truth(item).classes).long().to(self.device)
+                for logits in applier.logits(self.task.pool.image(item)):
+                    log_p = logits[: len(self.card.classes)][None]
+                    total += float(
+                        functional.cross_entropy(log_p, target[None], ignore_index=UNANNOTATED, reduction="sum")
+                    )
+                count += int((target != UNANNOTATED).sum())
+        if not np.isfinite(total):
+            raise NonFiniteError(f"the validation loss became {total}; lower training.learning_rate")
+        return total / max(1, count)
+
+
+def _epochs(steps: int, every: int) -> Iterator[range]:
+    """The steps of a run, cut where the model is measured; the last part may be shorter."""
+    for begin in range(0, steps, every):
+        yield range(begin, min(begin + every, steps))
