@@ -1,0 +1,60 @@
+"""NIfTI by nibabel: ``X Y Z`` on disk becomes ``Z Y X``; spacing and orientation come from the header."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from alframe.errors import DataError
+from alframe.readers.base import RawImage, arrange, bad, check_size
+from alframe.readers.settings import Limits
+
+__all__ = ["NiftiReader"]
+
+_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error, OverflowError, KeyError)
+
+
+@dataclass(frozen=True, slots=True)
+class NiftiReader:
+    """Reads NIfTI-1 and -2, plain or gzipped. The stored scale and offset are applied; nothing is resampled or turned."""
+
+    suffixes: tuple[str, ...] = (".nii", ".nii.gz")
+
+    def read(self, path: Path, *, axes: str = "", mask: bool = False, limits: Limits) -> RawImage:
+        """Decode a file. Without `axes` the order is ``X Y Z`` (``X Y`` for a flat image); time or channels must be named.
+
+        Raises:
+            DataError: when it is damaged, too large, or has axes that the format does not name.
+        """
+        try:
+            return self._decode(path, axes, mask, limits)
+        except DataError:
+            raise
+        except _UNREADABLE as error:
+            raise bad(path, "a readable NIfTI file", f"{type(error).__name__}: {error}", "Is it complete?") from error
+
+    def _decode(self, path: Path, axes: str, mask: bool, limits: Limits) -> RawImage:
+        volume = nibabel.load(path)
+        shape = tuple(int(n) for n in volume.shape)
+        check_size(path, shape, max(volume.get_data_dtype().itemsize, 4), limits)
+        letters = axes or "XYZ"[: max(2, len(shape))]
+        kept = shape
+        while len(kept) > len(letters) and kept[-1] == 1:  # trailing axes of length one are only padding of the header
+            kept = kept[:-1]
+        if len(kept) != len(letters):
+            hint = "Name the order on disk with `axes`, for example XYZC, or split time points into files."
+            raise bad(path, f"axes {letters}", f"{len(kept)} axes of shape {kept}", hint)
+        array = np.asanyarray(volume.dataobj).reshape(kept)
+        steps = dict(zip(letters, (float(step) for step in volume.header.get_zooms()), strict=False))
+        steps.pop("C", None)
+        if any(not math.isfinite(step) or step <= 0 for step in steps.values()):
+            raise bad(path, "positive voxel sizes", steps, "Repair the header or set `spacing`.")
+        raw = arrange(path, array, letters, mask=mask, spacing=steps)
+        return replace(raw, orientation="".join(code or "?" for code in nibabel.aff2axcodes(volume.affine)))
