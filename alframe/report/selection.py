@@ -1,0 +1,251 @@
+"""What was selected: one card a query, with the image around its box, the uncertainty map, the prediction and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from alframe.ports import Artifacts, Pool
+from alframe.report import raster
+from alframe.report.charts import strips
+from alframe.report.figure import Figure, Table
+from alframe.report.reading import Arm
+from alframe.report.svg import compact, num, tag
+from alframe.types import AnswerRecord, Box, Query
+
+__all__ = ["Card", "Gallery", "galleries", "scores"]
+
+CARDS_A_ROUND = 12
+CARDS = 180
+SIDE = 200
+"""Longest side of a thumbnail, in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One query as a picture with a caption."""
+
+    drawing: Markup
+    item: str
+    place: str
+    score: str
+    outcomes: tuple[tuple[str, str], ...]
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """The queries of one round; `total` of them, of which `cards` are shown; `scale` is the brightest uncertainty."""
+
+    round: int
+    total: int
+    items: int
+    cards: tuple[Card, ...]
+    scale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """The boxes of one round on one item, for drawing neighbours."""
+
+    queries: tuple[Query, ...]
+    answers: Mapping[str, list[AnswerRecord]]
+
+
+def galleries(arm: Arm, artifacts: Artifacts, pool: Pool) -> list[Gallery]:
+    """Cards by round, best rank first; at most CARDS in the whole report, spread evenly over the rounds."""
+    asked = {index: queries for index, queries in arm.queries.items() if queries}
+    limit = max(3, min(CARDS_A_ROUND, CARDS // max(len(asked), 1)))
+    answers: dict[str, list[AnswerRecord]] = {}
+    for record in arm.answers:
+        answers.setdefault(record.query, []).append(record)
+    return [
+        _gallery(index, _Round(queries=queries, answers=answers), limit, artifacts, pool)
+        for index, queries in asked.items()
+    ]
+
+
+def _gallery(index: int, asked: _Round, limit: int, artifacts: Artifacts, pool: Pool) -> Gallery:
+    shown = asked.queries[:limit]
+    prefills = [artifacts.get_arrays(query.prefill) if query.prefill else {} for query in shown]
+    peaks = [float(np.percentile(found["uncertainty"], 99.5)) for found in prefills if "uncertainty" in found]
+    highest = max(peaks, default=0.0)
+    cards = tuple(
+        _card(query, found, highest, asked, artifacts, pool) for query, found in zip(shown, prefills, strict=True)
+    )
+    return Gallery(
+        round=index,
+        total=len(asked.queries),
+        items=len({query.item for query in asked.queries}),
+        cards=cards,
+        scale=compact(highest) if highest else "",
+    )
+
+
+def _card(
+    query: Query,
+    prefill: Mapping[str, NDArray[np.generic]],
+    highest: float,
+    asked: _Round,
+    artifacts: Artifacts,
+    pool: Pool,
+) -> Card:
+    records = asked.answers.get(query.id, [])
+    info = pool.info(query.item)
+    view = _around(query.box, info.shape)
+    axes = len(info.shape)
+    image = raster.plane(pool.image(query.item, _slab(view, query.box)), axes)
+    spacing = info.spacing[-2:] if len(info.spacing) == axes else (1.0, 1.0)
+    frame = _Frame.of(view, spacing)
+    small = raster.picture(raster.shrink(image, frame.factor), raster.display_window(image))
+    layers = [frame.image(raster.photograph(small), view, "photo")]
+    if "uncertainty" in prefill:
+        seen = raster.shrink(raster.plane(prefill["uncertainty"], axes), frame.factor)
+        layers.append(frame.image(raster.heat(seen, highest), query.box, "layer-heat"))
+    if "classes" in prefill:
+        layers.append(frame.outline(raster.plane(prefill["classes"], axes), query.box, "layer-guess"))
+    mask = next((record.mask for record in records if record.mask), None)
+    if mask is not None:
+        layers.append(
+            frame.outline(raster.plane(artifacts.get_arrays(mask)["classes"], axes), query.box, "layer-truth")
+        )
+    layers += [
+        frame.rectangle(one.box, "near")
+        for one in asked.queries
+        if one.item == query.item and one.id != query.id and _seen(one, view)
+    ]
+    layers.append(frame.rectangle(query.box, "box"))
+    words = f"{query.item}, {_place(query.box, info.shape)}, score {compact(query.score)}"
+    drawing = tag(
+        "svg",
+        *layers,
+        viewBox=f"0 0 {num(frame.width)} {num(frame.height)}",
+        class_="thumb",
+        role="img",
+        aria_label=words,
+    )
+    return Card(
+        drawing=Markup(drawing),
+        item=query.item,
+        place=_place(query.box, info.shape),
+        score=compact(query.score),
+        outcomes=tuple((record.rater, record.outcome.value) for record in records),
+        rank=query.rank,
+    )
+
+
+def _around(box: Box, shape: tuple[int, ...]) -> Box:
+    """The box with half its side of context on every side of the plane, cut at the item's border."""
+    start = [max(0, a - (b - a) // 2) for a, b in zip(box.start, box.stop, strict=True)]
+    stop = [min(n, b + (b - a) // 2) for a, b, n in zip(box.start, box.stop, shape, strict=True)]
+    return Box(start=tuple(start), stop=tuple(stop))
+
+
+def _slab(view: Box, box: Box) -> Box:
+    """The view in the plane, but only the middle slice of `box` across it, so that no whole volume is read."""
+    if len(box.start) == 2:
+        return view
+    middle = box.start[0] + (box.stop[0] - box.start[0]) // 2
+    return Box(start=(middle, *view.start[1:]), stop=(middle + 1, *view.stop[1:]))
+
+
+def _seen(query: Query, view: Box) -> bool:
+    return query.box.overlap(view) > 0
+
+
+def _place(box: Box, shape: tuple[int, ...]) -> str:
+    if box == Box.whole(shape):
+        return "whole " + ("image" if len(shape) == 2 else "volume")
+    return _corners(box)
+
+
+def _corners(box: Box) -> str:
+    names = "ZYX"[-len(box.start) :]
+    return " · ".join(f"{name} {a}–{b}" for name, a, b in zip(names, box.start, box.stop, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """From item pixels (y, x) to the thumbnail: `pixel` user units a pixel, `factor` image pixels a stored pixel."""
+
+    top: int
+    left: int
+    pixel: tuple[float, float]
+    factor: int
+    height: float
+    width: float
+
+    @classmethod
+    def of(cls, view: Box, spacing: tuple[float, ...]) -> _Frame:
+        """A frame for the plane of `view` whose longest side is SIDE, in the proportions of `spacing`."""
+        rows, columns = view.shape[-2:]
+        high, wide = rows * spacing[0], columns * spacing[1]
+        scale = SIDE / max(high, wide)
+        return cls(
+            top=view.start[-2],
+            left=view.start[-1],
+            pixel=(scale * spacing[0], scale * spacing[1]),
+            factor=max(1, -(-max(rows, columns) // (2 * SIDE))),
+            height=high * scale,
+            width=wide * scale,
+        )
+
+    def _corner(self, box: Box) -> tuple[float, float, float, float]:
+        y, x = (box.start[-2] - self.top) * self.pixel[0], (box.start[-1] - self.left) * self.pixel[1]
+        return y, x, box.shape[-2] * self.pixel[0], box.shape[-1] * self.pixel[1]
+
+    def image(self, address: str, box: Box, class_: str) -> str:
+        y, x, height, width = self._corner(box)
+        return tag(
+            "image", href=address, x=x, y=y, width=width, height=height, class_=class_, preserveAspectRatio="none"
+        )
+
+    def rectangle(self, box: Box, class_: str) -> str:
+        y, x, height, width = self._corner(box)
+        return tag("rect", x=x, y=y, width=width, height=height, class_=class_)
+
+    def outline(self, classes: NDArray[np.generic], box: Box, class_: str) -> str:
+        y, x, _, _ = self._corner(box)
+        path = raster.outline(np.asarray(classes, np.uint8), origin=(y, x), pixel=self.pixel)
+        return tag("path", d=path, class_=f"case {class_}") + tag("path", d=path, class_=class_)
+
+
+def scores(arm: Arm) -> Figure | None:
+    """Acquisition scores of the chosen queries, round by round; None when no round had a model to score with."""
+    columns = [
+        (
+            index,
+            [
+                (query.score, f"round {index} · rank {query.rank + 1} · {query.item} · score {compact(query.score)}")
+                for query in queries
+            ],
+        )
+        for index, queries in arm.queries.items()
+        if queries and any(query.prefill for query in queries)
+    ]
+    if not columns:
+        return None
+    rows = tuple(
+        (index, query.rank + 1, query.item, _corners(query.box), query.score)
+        for index, _ in columns
+        for query in arm.queries[index]
+    )
+    return Figure(
+        id=f"{arm.name}-scores",
+        title="Acquisition scores of the chosen queries",
+        drawing=strips(
+            columns,
+            title="Acquisition scores of the chosen queries",
+            description="One dot a query. A falling cloud says that the pool holds less that surprises the model.",
+            x_label="round",
+            y_label="score (higher = more informative)",
+            style="s0",
+        ),
+        table=Table(columns=("round", "rank", "item", "box", "score"), rows=rows),
+        note="One dot a query. A falling cloud says that the pool holds less and less that surprises the model.",
+        wide=True,
+    )
