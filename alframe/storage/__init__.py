@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alframe.storage.artifacts import FileArtifacts
     from alframe.storage.ledger_sql import SqlLedger
-    from alframe.storage.pool_zarr import ZarrPool, write_pool
+    from alframe.storage.pool_write import write_pool
+    from alframe.storage.pool_zarr import ZarrPool
 
 __all__ = ["FileArtifacts", "SqlLedger", "ZarrPool", "write_pool"]
 
@@ -16,7 +17,7 @@ _HOMES = {
     "FileArtifacts": "artifacts",
     "SqlLedger": "ledger_sql",
     "ZarrPool": "pool_zarr",
-    "write_pool": "pool_zarr",
+    "write_pool": "pool_write",
 }
 
 
