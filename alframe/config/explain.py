@@ -60,18 +60,12 @@ def _resolve(document: Document, location: Sequence[str | int]) -> tuple[Place, 
     rest = ""
     node: Any = document.content
     for step in location:
-        if (
-            (isinstance(node, Mapping)
-            and step in node)
-            or (isinstance(node, list)
-            and isinstance(step, int)
-            and step < len(node))
-        ):
+        keyed = isinstance(node, Mapping) and step in node
+        indexed = isinstance(node, list) and isinstance(step, int) and step < len(node)
+        if keyed or indexed:
             place.append(step)
             node = node[step]
-            rest = ""
-        else:
-            rest = str(step)
+        rest = "" if keyed or indexed else str(step)
     return tuple(place), rest
 
 
@@ -110,9 +104,12 @@ class _Explainer:
             return self._missing(place, str(error["loc"][-1]))
         if kind == "unknown_type":
             return self._unknown_type(place, error)
+        if kind == "plugin":
+            where = document.where((*place, "type"))
+            return Problem(where=where, expected=f"a plug-in that works for {_path(place)}", found=str(error["msg"]))
         value = document.at(place)
         expected = _expected(error)
-        if kind in ("value_error", "agree", "plugin") and (key := _mentioned(expected, value)):
+        if kind in ("value_error", "agree") and (key := _mentioned(expected, value)):
             place, value = (*place, key), value[key]
         if rest == "[key]":
             return Problem(
@@ -147,7 +144,7 @@ class _Explainer:
         )
 
     def _unknown_type(self, place: Place, error: ErrorDetails) -> Problem:
-        known = [str(name) for name in error.get("ctx", {}).get("known", ())]
+        known = [name for name in str(error.get("ctx", {}).get("known", "")).split(", ") if name]
         node = self._document.at(place)
         if not isinstance(node, Mapping) or "type" not in node:
             found = "no such key" if isinstance(node, Mapping) else shown(node)

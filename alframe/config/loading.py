@@ -18,9 +18,9 @@ from alframe.config.document import Document
 from alframe.config.explain import explain
 from alframe.config.schema import known_keys
 from alframe.config.sections import Config
-from alframe.errors import ConfigurationError
+from alframe.errors import ConfigurationError, Problem
 
-__all__ = ["Change", "changes", "digest", "load", "loads", "resolved", "to_yaml"]
+__all__ = ["Change", "changes", "digest", "load", "loads", "problems", "resolved", "to_yaml"]
 
 # Changing these leaves every later decision and number of a campaign as it would have been, or only says when to end it.
 # The pool is compared by its manifest hash and artifacts by theirs, so where they lie (and what `ingest` read) may change.
@@ -80,6 +80,15 @@ def loads(text: str, *, name: str = "configuration", folder: str | Path = ".") -
     return _validated(documents.parse(text, name), Path(folder).absolute())
 
 
+def problems(path: str | Path) -> tuple[Problem, ...]:
+    """What is wrong with a configuration file; empty when nothing is."""
+    try:
+        load(path)
+    except ConfigurationError as error:
+        return error.problems
+    return ()
+
+
 def resolved(config: Config) -> dict[str, Any]:
     """Every setting with its defaults filled in, as plain values; paths stay as they were written."""
     return config.model_dump(mode="json")
@@ -87,9 +96,7 @@ def resolved(config: Config) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """The resolved configuration as YAML; :func:`loads` reads it back to an equal configuration."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
+    yaml = YAML(typ="rt", pure=True)  # keeps the order of the keys
     yaml.width = 100
     stream = io.StringIO()
     yaml.dump(resolved(config), stream)

@@ -97,7 +97,7 @@ def _union(members: tuple[Any, ...]) -> Any:
             _choice(classes),
             custom_error_type="unknown_type",
             custom_error_message="unknown type",
-            custom_error_context={"known": tags},
+            custom_error_context={"known": ", ".join(tags)},
         )
         chosen: Any = Annotated[Union[tagged], chooser]  # noqa: UP007 - built at run time
     elif classes:
@@ -158,5 +158,5 @@ def adapter(cls: type, tag: str | None = None) -> TypeAdapter[Any]:
     Raises:
         InvalidValue: as :func:`mirror`.
     """
-    model = mirror(cls, tag)
-    return TypeAdapter(Annotated[model, AfterValidator(_build(cls))])
+    checked: Any = Annotated[mirror(cls, tag), AfterValidator(_build(cls))]
+    return TypeAdapter(checked)

@@ -52,7 +52,9 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"list of {inner}"
     if kind == "object":
         return "mapping"
-    return {"null": "null", "string": "text", "boolean": "true/false"}.get(str(kind), str(kind or "any")) + _bounds(schema)
+    return {"null": "null", "string": "text", "boolean": "true/false"}.get(str(kind), str(kind or "any")) + _bounds(
+        schema
+    )
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

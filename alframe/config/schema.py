@@ -13,8 +13,19 @@ from alframe.config.document import Place
 from alframe.config.mirror import check, mirror
 from alframe.config.sections import SITES, Config
 from alframe.errors import AlframeError
+from alframe.registry import PlugIn
 
-__all__ = ["data_model", "json_schema", "known_keys", "models"]
+__all__ = ["data_model", "json_schema", "known_keys", "models", "plugins"]
+
+
+def plugins() -> tuple[PlugIn, ...]:
+    """All plug-ins of all groups, loaded; `problem` says why one cannot be used."""
+    configured = set(SITES.values())
+    return tuple(
+        plugin
+        for group in registry.GROUPS
+        for plugin in registry.inspect(group, check if group in configured else None)
+    )
 
 
 def models(group: str) -> dict[str, type[BaseModel]]:
@@ -57,22 +68,22 @@ def json_schema() -> dict[str, Any]:
     root = Config.model_json_schema(mode="validation")
     root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     root["title"] = "alframe campaign"
-    for place, group in SITES.items():
+    for site, group in SITES.items():
         options = [_embed(root, model.model_json_schema()) for model in models(group).values()]
-        _properties(root, place[:-1])[place[-1]] |= {"oneOf": options}
-    sections: dict[Place, type[BaseModel]] = {
+        _properties(root, site[:-1])[site[-1]] |= {"oneOf": options}
+    sections: dict[tuple[str, ...], type[BaseModel]] = {
         ("data",): data_model(),
         ("budget",): mirror(Budget),
         ("stop", "target"): mirror(Target),
         ("stop", "plateau"): mirror(Plateau),
     }
     for place, model in sections.items():
-        target = _properties(root, tuple(map(str, place[:-1])))
-        old = target[str(place[-1])]
+        target = _properties(root, place[:-1])
+        old = target[place[-1]]
         embedded = _embed(root, model.model_json_schema())
         optional = "anyOf" in old
         kept = {key: value for key, value in old.items() if key in ("description", "default")}
-        target[str(place[-1])] = kept | ({"anyOf": [embedded, {"type": "null"}]} if optional else embedded | kept)
+        target[place[-1]] = kept | ({"anyOf": [embedded, {"type": "null"}]} if optional else embedded | kept)
     return root
 
 
@@ -82,7 +93,8 @@ def _properties(root: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
         node = node["properties"][name]
         if "$ref" in node:
             node = root["$defs"][node["$ref"].rpartition("/")[2]]
-    return dict.__getitem__(node, "properties")  # type: ignore[no-any-return]
+    properties: dict[str, Any] = node["properties"]
+    return properties
 
 
 def _section_models(content: Mapping[str, Any]) -> dict[Place, Any]:

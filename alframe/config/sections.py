@@ -65,7 +65,7 @@ def _chosen(group: str) -> Any:
         known = [plugin.name for plugin in registry.available(group)]
         name = value.get("type")
         if not isinstance(name, str):
-            raise PydanticCustomError("unknown_type", "unknown type", {"known": known})
+            raise PydanticCustomError("unknown_type", "unknown type", {"known": ", ".join(known)})
         try:
             cls = registry.find(group, name)
             if fault := check(cls):
@@ -74,7 +74,7 @@ def _chosen(group: str) -> Any:
         except NotFound as error:
             if name in known:
                 raise _fail("plugin", str(error)) from error
-            raise PydanticCustomError("unknown_type", "unknown type", {"known": known}) from error
+            raise PydanticCustomError("unknown_type", "unknown type", {"known": ", ".join(known)}) from error
         except (ExtraMissing, InvalidValue) as error:
             raise _fail("plugin", str(error)) from error
 
@@ -162,7 +162,7 @@ class Section(BaseModel):
 class Initial(Section):
     """Round 0: what is labelled before a model exists."""
 
-    queries: Positive = Field(10, description="Queries of round 0.")
+    queries: Positive = Field(default=10, description="Queries of round 0.")
     strategy: _chosen("alframe.strategies") = Field(  # type: ignore[valid-type]
         default_factory=lambda: {"type": "random"},
         validate_default=True,
@@ -173,54 +173,60 @@ class Initial(Section):
     @classmethod
     def _without_model(cls, chosen: Plugin) -> Plugin:
         if chosen.value.needs_model:
-            raise _fail("plugin", f"a strategy that needs no model, such as random ({chosen.type} reads predictions)")
+            raise _fail("agree", f"a strategy that needs no model, such as random ({chosen.type} reads predictions)")
         return chosen
 
 
 class Stop(Section):
     """Rules that end a campaign before its budget does."""
 
-    target: _mirrored(Target) | None = Field(None, description="Stop when a metric reaches a value.")  # type: ignore[valid-type]
-    plateau: _mirrored(Plateau) | None = Field(None, description="Stop when a metric no longer improves.")  # type: ignore[valid-type]
+    target: _mirrored(Target) | None = Field(default=None, description="Stop when a metric reaches a value.")  # type: ignore[valid-type]
+    plateau: _mirrored(Plateau) | None = Field(default=None, description="Stop when a metric no longer improves.")  # type: ignore[valid-type]
 
 
 class MetricsSettings(Section):
     """How calibration and objects are measured; fixed for the whole campaign so that its rounds compare."""
 
-    bins: Annotated[int, Field(ge=2, le=1000)] = Field(10, description="Bins of a reliability diagram.")
-    binning: Literal["equal_width", "equal_mass"] = Field("equal_width", description="How confidences fall into bins.")
-    objects: bool | Literal["auto"] = Field(
-        "auto", description="Object metrics; auto = when the truth tells objects apart."
+    bins: Annotated[int, Field(ge=2, le=1000)] = Field(default=10, description="Bins of a reliability diagram.")
+    binning: Literal["equal_width", "equal_mass"] = Field(
+        default="equal_width", description="How confidences fall into bins."
     )
-    min_object: Annotated[int, Field(ge=0)] = Field(64, description="Predicted objects of fewer pixels are dropped.")
+    objects: bool | Literal["auto"] = Field(
+        default="auto", description="Object metrics; auto = when the truth tells objects apart."
+    )
+    min_object: Annotated[int, Field(ge=0)] = Field(
+        default=64, description="Predicted objects of fewer pixels are dropped."
+    )
     both_empty: Literal["one", "nan"] = Field(
-        "one", description="Dice of a class in neither prediction nor truth: 1, or left out."
+        default="one", description="Dice of a class in neither prediction nor truth: 1, or left out."
     )
 
 
 class Evaluate(Section):
     """What is measured besides the validation and test splits and the acquired queries."""
 
-    pool: bool = Field(True, description="Also measure the pixels nobody annotated yet against the ingested truth.")
+    pool: bool = Field(
+        default=True, description="Also measure the pixels nobody annotated yet against the ingested truth."
+    )
 
 
 class Runtime(Section):
     """Where and on what the work runs."""
 
     executor: Literal["inline", "ray"] = Field(
-        "inline", description="In this process, or on Ray; the results are equal."
+        default="inline", description="In this process, or on Ray; the results are equal."
     )
-    workers: Positive = Field(1, description="Ray workers; ignored inline.")
-    threads: Positive = Field(1, description="Torch threads a worker (part of the result's last bits).")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = cuda where there is one.")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Arithmetic on a GPU.")
-    range: Positive = Field(16, description="Items a scoring job.")
-    address: str = Field("local", description="Ray: local, auto, or a cluster's address.")
+    workers: Positive = Field(default=1, description="Ray workers; ignored inline.")
+    threads: Positive = Field(default=1, description="Torch threads a worker (part of the result's last bits).")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto = cuda where there is one.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="Arithmetic on a GPU.")
+    range: Positive = Field(default=16, description="Items a scoring job.")
+    address: str = Field(default="local", description="Ray: local, auto, or a cluster's address.")
     gpus_per_worker: Annotated[float, Field(ge=0, le=8)] = Field(
-        0.0, description="Ray: GPUs, or a fraction of one, a worker."
+        default=0.0, description="Ray: GPUs, or a fraction of one, a worker."
     )
     lease_seconds: Annotated[float, Field(ge=5)] = Field(
-        60.0, description="A driver silent for this long may be replaced."
+        default=60.0, description="A driver silent for this long may be replaced."
     )
 
     @model_validator(mode="after")
@@ -240,17 +246,21 @@ class Config(Section):
     """One campaign."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$", description="The campaign's name in the ledger.")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Fixes every random draw.")
-    workdir: LocalPath = Field("", validate_default=False, description="Folder of the campaign; default runs/NAME.")
-    data: _Data | None = Field(None, description="What `ingest` reads; its paths are relative to the YAML.")
-    pool: LocalPath = Field("pool.zarr", description="The ingested pool, in workdir.")
-    ledger: DatabaseUrl = Field("sqlite:///ledger.db", description="The SQL record; a SQLite file is in workdir.")
-    store: LocalPath = Field("artifacts", description="Checkpoints, masks and scores, in workdir.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="Fixes every random draw.")
+    workdir: LocalPath = Field(
+        default="", validate_default=False, description="Folder of the campaign; default runs/NAME."
+    )
+    data: _Data | None = Field(default=None, description="What `ingest` reads; its paths are relative to the YAML.")
+    pool: LocalPath = Field(default="pool.zarr", description="The ingested pool, in workdir.")
+    ledger: DatabaseUrl = Field(
+        default="sqlite:///ledger.db", description="The SQL record; a SQLite file is in workdir."
+    )
+    store: LocalPath = Field(default="artifacts", description="Checkpoints, masks and scores, in workdir.")
     learner: _chosen("alframe.learners") = Field(description="What is trained each round.")  # type: ignore[valid-type]
     strategy: _chosen("alframe.strategies") = Field(description="What chooses the queries.")  # type: ignore[valid-type]
     initial: Initial = Field(default_factory=Initial, description="Round 0.")
     batch: Positive = Field(description="Queries a round.")
-    replicas: Positive = Field(1, description="Independent answers wanted for each query.")
+    replicas: Positive = Field(default=1, description="Independent answers wanted for each query.")
     oracle: _chosen("alframe.oracles") = Field(description="Who answers.")  # type: ignore[valid-type]
     budget: _mirrored(Budget) = Field(description="What may be spent; at least one limit.")  # type: ignore[valid-type]
     stop: Stop = Field(default_factory=Stop, description="Earlier ends.")

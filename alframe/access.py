@@ -1,0 +1,70 @@
+"""What the faces (command line, reports) open of a campaign that exists already; nothing is created on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alframe import compose
+from alframe.config import Change, Config, changes, loads
+from alframe.errors import InvalidValue, NotFound
+from alframe.ports import Ledger
+
+__all__ = ["common", "ledger", "pending_changes", "upgrade"]
+
+
+def ledger(config: Config) -> Ledger:
+    """The ledger of a configuration, which must be there.
+
+    Raises:
+        NotFound: when its SQLite file does not exist.
+    """
+    _existing_file(config)
+    return compose.open_ledger(config)
+
+
+def _existing_file(config: Config) -> None:
+    path = config.ledger_url.removeprefix("sqlite:///")
+    if path != config.ledger_url and not Path(path).is_file():
+        raise NotFound(f"no ledger at {path}: no campaign of this configuration was started yet (`alframe run`)")
+
+
+def pending_changes(config: Config) -> tuple[Change, ...]:
+    """How a configuration differs from the one that its campaign runs under.
+
+    Raises:
+        NotFound: when the ledger or the campaign does not exist.
+    """
+    record = ledger(config).campaign(config.name)
+    return changes(loads(record.config, name=f"campaign {config.name} as stored", folder=config.folder), config)
+
+
+def common(configs: Sequence[Config]) -> Config:
+    """The first of several configurations, once it is clear that all keep one ledger, pool and store.
+
+    Raises:
+        InvalidValue: when they do not, so that their campaigns cannot be compared in one report.
+    """
+    first = configs[0]
+    for other in configs[1:]:
+        for what in ("ledger_url", "pool_path", "store_path"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise InvalidValue(
+                    f"campaigns {first.name!r} and {other.name!r} cannot share a report: "
+                    f"{what.partition('_')[0]} is {one} and {two}"
+                )
+    return first
+
+
+def upgrade(config: Config) -> str:
+    """Bring a ledger to the schema of this version; returns the revision it has then.
+
+    Raises:
+        NotFound: when its SQLite file does not exist.
+    """
+    from alframe.storage import upgrade as upgrade_schema
+
+    _existing_file(config)
+    revision: str = upgrade_schema(config.ledger_url)
+    return revision

@@ -1,0 +1,391 @@
+"""The command line: a thin face over the Python API.
+
+Results go to standard output (``--json``: JSON and nothing else); progress and messages go to standard error. Exit codes:
+0 done, 1 run-time failure, 2 usage, configuration or data, 3 waiting for labels, 4 a budget other than `rounds` ran dry,
+5 another driver holds the campaign, 130 interrupted (Ctrl-C or SIGTERM; `alframe resume` goes on).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alframe import __version__
+from alframe.errors import (
+    AlframeError,
+    ConflictError,
+    ExtraMissing,
+    FencedError,
+    InvalidValue,
+    LeaseHeld,
+    NotFound,
+    ProblemsError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from alframe.config import Config
+    from alframe.terminal import RichObserver
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="alframe",
+    help="Active learning for biomedical image segmentation: choose what an expert should label next, and show what it brought.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+plugins_app = typer.Typer(help="Plug-ins: strategies, learners, oracles and readers.", no_args_is_help=True)
+database_app = typer.Typer(help="The SQL ledger.", no_args_is_help=True)
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(database_app, name="db")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign's YAML.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
+
+
+class Template(StrEnum):
+    """What `alframe init` can write."""
+
+    REGIONS = "regions"
+    IMAGES = "images"
+    VOLUMES = "volumes"
+
+
+def _console(*, error: bool = True) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=error, highlight=False)
+
+
+def _emit(as_json: bool, value: Any, view: RenderableType) -> None:
+    """The result: JSON, or what a person reads."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    else:
+        _console(error=False).print(view)
+
+
+def _say(text: str) -> None:
+    """A message for a person, on standard error."""
+    _console().print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _watched() -> Iterator[RichObserver]:
+    """Progress on standard error; SIGTERM ends the block as Ctrl-C does."""
+    from alframe.terminal import RichObserver
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with RichObserver(_console()) as observer:
+            yield observer
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        sys.stdout.write(f"alframe {__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo is kept.")] = Path("alframe-demo"),
+    as_json: Json = False,
+) -> None:
+    """Run a campaign on generated histology: region BALD against random regions, and write a report.
+
+    Example: `alframe demo`
+    """
+    from alframe import demo as demonstration
+
+    with _watched() as observer:
+        path = demonstration.run(folder, observer, observer.heading)
+    _emit(as_json, {"report": str(path.absolute())}, f"Report: {path.absolute()}")
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("campaign.yaml"),
+    template: Annotated[Template, typer.Option(help="What kind of campaign.")] = Template.REGIONS,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write a commented YAML to start from.
+
+    Example: `alframe init glands.yaml --template regions`
+    """
+    from alframe import templates
+
+    templates.write(template.value, path, replace=force)
+    _say(f"Wrote {path}. Next: edit it, then `alframe validate {path}` and `alframe ingest {path}`.")
+
+
+@app.command()
+def validate(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Campaign YAMLs.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors instead.")] = False,
+) -> None:
+    """Check YAMLs and report every problem as file:line:column; nothing is written.
+
+    Example: `alframe validate glands.yaml`
+    """
+    from alframe import config
+
+    if schema:
+        _emit(True, config.json_schema(), "")
+        return
+    if not files:
+        raise typer.BadParameter("give at least one FILE, or --schema")
+    problems = [problem for file in files for problem in config.problems(file)]
+    rows = [{"where": one.where, "expected": one.expected, "found": one.found, "hint": one.hint} for one in problems]
+    if as_json:
+        _emit(True, {"valid": not problems, "problems": rows}, "")
+    elif problems:
+        _say("\n".join(str(problem) for problem in problems))
+        _say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
+    else:
+        _say(f"{', '.join(map(str, files))}: valid.")
+    raise typer.Exit(2 if problems else 0)
+
+
+@app.command()
+def ingest(file: File, as_json: Json = False) -> None:
+    """Check all images and masks, then write the pool; a repeated or interrupted ingest leaves no half pool.
+
+    Example: `alframe ingest glands.yaml`
+    """
+    from alframe import compose, config
+    from alframe.terminal import key_values
+    from alframe.types import Split
+
+    settings = config.load(file)
+    with _watched() as observer:
+        pool = compose.ingest(settings, observer.counter("writing the pool"))
+    rows = {
+        "pool": str(settings.pool_path),
+        "manifest_hash": pool.manifest_hash,
+        "items": {split.value: len(pool.items(split)) for split in Split},
+        "classes": list(pool.classes),
+    }
+    _emit(as_json, rows, key_values(rows | {"classes": ", ".join(pool.classes)}))
+
+
+@app.command()
+def plan(file: File, as_json: Json = False) -> None:
+    """Dry run: rounds, queries, annotated pixels, trainings and disk, without doing anything.
+
+    Example: `alframe plan glands.yaml`
+    """
+    from alframe import compose, config
+    from alframe.terminal import key_values
+
+    found = compose.plan(config.load(file))
+    _emit(as_json, found, key_values(found))
+
+
+@app.command()
+def run(file: File, as_json: Json = False) -> None:
+    """Start a campaign, or go on with it where it stands, until a rule ends it or labels are missing.
+
+    Example: `alframe run glands.yaml`
+    """
+    from alframe import config
+
+    _drive(config.load(file), as_json)
+
+
+@app.command()
+def resume(file: File, as_json: Json = False) -> None:
+    """Go on with a campaign that was stopped, interrupted or killed; says what changed in its YAML and refuses what is unsafe.
+
+    Example: `alframe resume glands.yaml`
+    """
+    from alframe import access, config
+
+    settings = config.load(file)
+    for change in access.pending_changes(settings):
+        _say(f"{'changed' if change.safe else 'unsafe'}: {change}")
+    _drive(settings, as_json)
+
+
+def _drive(settings: Config, as_json: bool) -> None:
+    """Run to the end of what can be done now; the exit code says how it stands."""
+    from alframe import compose
+    from alframe.overview import exit_code, overview
+    from alframe.terminal import status_view
+
+    with _watched() as observer, compose.open_campaign(settings, observer) as campaign:
+        standing = campaign.run()
+    found = overview(compose.open_ledger(settings), settings.name)
+    _emit(as_json, found.plain(), status_view(found))
+    raise typer.Exit(exit_code(standing.status, standing.reason))
+
+
+@app.command()
+def status(
+    file: File,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until the campaign stands still.")] = False,
+) -> None:
+    """Show how a campaign stands, round by round.
+
+    Example: `alframe status glands.yaml --watch`
+    """
+    from alframe import access, config
+    from alframe.overview import overview
+    from alframe.terminal import status_view
+
+    settings = config.load(file)
+    ledger = access.ledger(settings)
+    found = overview(ledger, settings.name)
+    if watch and not as_json:
+        from rich.live import Live
+
+        with Live(status_view(found), console=_console(error=False), auto_refresh=False) as live:
+            while found.status == "running":
+                time.sleep(1.0)
+                found = overview(ledger, settings.name)
+                live.update(status_view(found), refresh=True)
+        return
+    _emit(as_json, found.plain(), status_view(found))
+
+
+@app.command()
+def stop(
+    file: File,
+    reason: Annotated[str, typer.Option(help="Why; kept with the campaign.")] = "stopped by hand",
+) -> None:
+    """Ask the driver of a campaign, wherever it runs, to stop after its current phase.
+
+    Example: `alframe stop glands.yaml --reason "the scanner was recalibrated"`
+    """
+    from alframe import access, config
+
+    settings = config.load(file)
+    access.ledger(settings).request_stop(settings.name, reason)
+    _say(f"Campaign {settings.name} will stop after its current phase. `alframe resume {file}` goes on.")
+
+
+@app.command()
+def report(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="YAMLs; several are compared.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write it; default report.html in workdir.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one offline HTML report; several campaigns of one ledger are drawn together.
+
+    Example: `alframe report glands-bald.yaml glands-random.yaml --output report.html`
+    """
+    from alframe import access, compose, config
+    from alframe.report import render
+
+    settings = [config.load(file) for file in files]
+    first = access.common(settings)
+    path = output or first.workdir_path / "report.html"
+    names = [one.name for one in settings]
+    written = render(access.ledger(first), compose.open_artifacts(first), compose.open_pool(first), names, path)
+    _emit(as_json, {"report": str(written.absolute())}, f"Report: {written.absolute()}")
+
+
+@app.command()
+def doctor(
+    folder: Annotated[Path, typer.Option(help="Where campaigns would be kept.", file_okay=False, exists=True)] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Check this machine: packages, CPU and GPU, disk, durability, SQLite, Ray, plug-ins; exit code 1 when something fails.
+
+    Example: `alframe doctor --folder /data/campaigns`
+    """
+    from alframe.doctor import diagnose
+    from alframe.terminal import checks_view
+
+    checks = diagnose(folder)
+    rows = [{"name": one.name, "state": one.state, "found": one.found, "advice": one.advice} for one in checks]
+    _emit(as_json, rows, checks_view(checks))
+    raise typer.Exit(1 if any(one.state == "failed" for one in checks) else 0)
+
+
+@plugins_app.command("list")
+def plugins_list(as_json: Json = False) -> None:
+    """List all plug-ins that are installed, and what is wrong with those that do not load.
+
+    Example: `alframe plugins list`
+    """
+    from alframe import config
+    from alframe.terminal import plugins_view
+
+    found = config.plugins()
+    rows = [
+        {
+            "group": p.group,
+            "name": p.name,
+            "target": p.target,
+            "from": f"{p.distribution} {p.version}",
+            "problem": p.problem,
+        }
+        for p in found
+    ]
+    _emit(as_json, rows, plugins_view(found))
+
+
+@database_app.command("upgrade")
+def database_upgrade(file: File) -> None:
+    """Bring the ledger of a campaign to the schema of this version.
+
+    Example: `alframe db upgrade glands.yaml`
+    """
+    from alframe import access, config
+
+    _say(f"The ledger is at revision {access.upgrade(config.load(file))}.")
+
+
+_INTERRUPTED = 130
+
+
+def _code(error: AlframeError) -> int:
+    if isinstance(error, LeaseHeld | FencedError):
+        return 5
+    return 2 if isinstance(error, ProblemsError | InvalidValue | NotFound | ConflictError | ExtraMissing) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (the console script hands it to the shell)."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="alframe")
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            _say("alframe: interrupted; `alframe resume FILE` goes on where it stands.")
+        return ended.code if isinstance(ended.code, int) else 0
+    except AlframeError as error:
+        _say(f"alframe: {error}")
+        return _code(error)
+    except OSError as error:
+        _say(f"alframe: {error}")
+        return 1
+    return 0

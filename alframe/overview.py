@@ -1,0 +1,106 @@
+"""How a campaign stands, read from the ledger alone: the same facts for a terminal, for JSON and for a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from alframe.ports import Ledger, RoundRecord
+from alframe.types import Metric, Phase
+
+__all__ = ["Overview", "RoundRow", "exit_code", "overview"]
+
+# A round budget is the plan itself; the others are purses that may run dry before the plan is through.
+_PURSES = ("queries", "pixels", "fraction", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRow:
+    """One round. `fraction` is the annotated share of the training split its model was trained on (None before it is known).
+
+    `metrics` has, by scope (``test``, or ``val`` where there is no test split), the pooled values of the round.
+    """
+
+    index: int
+    phase: Phase
+    queries: int
+    answers: int
+    fraction: float | None
+    seconds: float
+    scope: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """A campaign and its rounds. `holder` is the driver that works on it, or did last."""
+
+    name: str
+    status: str
+    reason: str
+    holder: str
+    created: str
+    rounds: tuple[RoundRow, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def overview(ledger: Ledger, name: str) -> Overview:
+    """Read one campaign.
+
+    Raises:
+        NotFound: when the ledger has no such campaign; the message names the ones it has.
+    """
+    record = ledger.campaign(name)
+    answers = [answer.round for answer in ledger.answers(name)]
+    seconds: dict[int, float] = {}
+    for index, _, spent in ledger.seconds(name):
+        seconds[index] = seconds.get(index, 0.0) + spent
+    metrics = ledger.metrics(name)
+    rows = []
+    for one in ledger.rounds(name):
+        here = [metric for index, metric in metrics if index == one.index]
+        queries = len(ledger.queries(name, one.index))
+        rows.append(_row(one, here, queries, answers.count(one.index), seconds.get(one.index, 0.0)))
+    return Overview(
+        name=record.name,
+        status=record.status,
+        reason=record.reason,
+        holder=record.holder,
+        created=record.created,
+        rounds=tuple(rows),
+    )
+
+
+def _row(record: RoundRecord, metrics: Sequence[Metric], queries: int, answers: int, seconds: float) -> RoundRow:
+    pooled = {
+        (m.scope, m.name): m.value for m in metrics if not m.label and m.statistic == "pooled" and m.value is not None
+    }
+    scope = next((where for where in ("test", "val") if any(where == place for place, _ in pooled)), "")
+    return RoundRow(
+        index=record.index,
+        phase=record.phase,
+        queries=queries,
+        answers=answers,
+        fraction=pooled.get(("campaign", "annotated_fraction")),
+        seconds=seconds,
+        scope=scope,
+        metrics={name: value for (where, name), value in pooled.items() if where == scope},
+    )
+
+
+def exit_code(status: str, reason: str) -> int:
+    """What a shell is told: 0 done or stopped on request, 1 failed, 3 waiting for labels, 4 a budget ran dry.
+
+    A campaign that went through all the rounds of its budget, reached its target or no longer improved is done (0); 4 means
+    that queries, pixels, fraction or seconds of the budget ended it.
+    """
+    if status == "waiting":
+        return 3
+    if status not in ("done", "stopped"):
+        return 1
+    dry = status == "done" and any(reason.startswith(f"budget: {purse}") for purse in _PURSES)
+    return 4 if dry else 0
