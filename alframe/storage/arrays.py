@@ -38,7 +38,7 @@ def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Encode named arrays.
 
     Raises:
-        InvalidValue: for an array type that the format does not have.
+        InvalidValue: for an array type that the format does not have, or the name ``__metadata__``.
     """
     payload = save({name: _canonical(name, array) for name, array in arrays.items()})
     return HEADER.pack(MAGIC, len(payload)) + zlib.compress(payload, 6)
@@ -47,6 +47,8 @@ def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 def _canonical(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Little-endian and in C order: safetensors writes the memory as it lies, a transposed view would come back wrong."""
     values = np.asarray(array)
+    if name == "__metadata__":
+        raise InvalidValue("the array name '__metadata__' has a meaning of its own in safetensors; choose another")
     if values.dtype.str[1:] not in _DTYPES:
         raise InvalidValue(
             f"array {name!r}: expected bool, integers or float16/32/64, got {values.dtype}; convert it before storing"
