@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from alframe.errors import InvalidValue, NonFiniteError
 from alframe.ports import ItemView, Moments
+from alframe.strategies.moments import check_finite
 from alframe.strategies.windows import Grid, greedy, window_counts, window_grid
 from alframe.types import Candidates
 
 __all__ = [
     "Extent",
     "Scene",
+    "check_extent",
     "check_window",
     "finite_map",
     "image_row",
@@ -50,21 +52,31 @@ def check_window(window: Extent | None, stride: Extent | None, max_overlap: floa
         raise InvalidValue(
             "stride, max_overlap and candidates_per_item need a window; without one whole images are queried"
         )
-    for name, value in (("window", window), ("stride", stride)):
-        numbers = () if value is None else (value,) if isinstance(value, int) else value
-        if value is not None and (not numbers or any(number < 1 for number in numbers)):
-            raise InvalidValue(f"{name} must be at least 1 on every axis, got {value}")
+    check_extent(window, "window")
+    check_extent(stride, "stride")
     if not 0.0 <= max_overlap < 1.0:
         raise InvalidValue(f"max_overlap is a fraction of the window in [0, 1), got {max_overlap}")
     if per_item is not None and per_item < 1:
         raise InvalidValue(f"candidates_per_item must be at least 1, got {per_item}")
 
 
-def model_moments(view: ItemView) -> Moments:
-    """The moments of the item's prediction.
+def check_extent(value: Extent | None, name: str) -> None:
+    """Validate a size in pixels, one number or one for each axis; None is allowed.
+
+    Raises:
+        InvalidValue: for a number below 1 or no number at all.
+    """
+    numbers = (value,) if isinstance(value, int) else value
+    if numbers is not None and (not numbers or any(number < 1 for number in numbers)):
+        raise InvalidValue(f"{name} must be at least 1 on every axis, got {value}")
+
+
+def model_moments(view: ItemView, measure: str) -> Moments:
+    """The moments of the item's prediction, from which `measure` will be computed.
 
     Raises:
         InvalidValue: when they are missing or have another shape than the item.
+        NonFiniteError: naming item and measure, when they hold NaN or infinity (a clamp could hide it later).
     """
     if view.moments is None:
         raise InvalidValue(
@@ -72,6 +84,10 @@ def model_moments(view: ItemView) -> Moments:
         )
     if view.moments.entropy.shape != view.info.shape:
         raise InvalidValue(f"item {view.info.id} has shape {view.info.shape}, its moments {view.moments.entropy.shape}")
+    try:
+        check_finite(view.moments, item=view.info.id)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{measure} is undefined: {error}") from error
     return view.moments
 
 

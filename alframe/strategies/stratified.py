@@ -73,7 +73,7 @@ class ClassBalanced:
         del seed
         if view.annotated.all() or count < 1:
             return Candidates.empty(len(view.info.shape))
-        moments = model_moments(view)
+        moments = model_moments(view, "class_entropy")
         if len(moments.probability) > MOST_CLASSES + 1:
             raise InvalidValue(f"class-balanced selection handles {MOST_CLASSES} foreground classes at most")
         maps = finite_map(class_entropy(moments), view, "class_entropy")
@@ -160,7 +160,7 @@ class Ripu:
         del seed
         if view.annotated.all() or count < 1:
             return Candidates.empty(len(view.info.shape))
-        moments = model_moments(view)
+        moments = model_moments(view, "entropy")
         values = finite_map(entropy(moments), view, "entropy")
         scene = region_scene(view, self.window, self.stride, self.max_overlap)
         log_classes = np.log(len(moments.probability))

@@ -16,6 +16,7 @@ from alframe.strategies import aggregation
 from alframe.strategies.aggregation import AggregateName
 from alframe.strategies.measures import MEASURES, MeasureName, predicted
 from alframe.strategies.regions import (
+    check_extent,
     check_window,
     finite_map,
     image_row,
@@ -61,6 +62,7 @@ class Uncertainty:
         if self.measure not in MEASURES:
             raise InvalidValue(f"measure must be one of {', '.join(MEASURES)}, got {self.measure!r}")
         check_window(self.window, self.stride, self.max_overlap, self.candidates_per_item)
+        check_extent(self.region, "region")
         if self.aggregate not in ("sum", "mean", "max_region", "top_quantile_mean", "boundary_mean"):
             raise InvalidValue(f"unknown aggregate {self.aggregate!r}")
         if self.window is not None and self.aggregate != "mean":
@@ -101,7 +103,7 @@ class Uncertainty:
         del seed
         if view.annotated.all() or count < 1 or (self.window is None and not open_image(view)):
             return Candidates.empty(len(view.info.shape))
-        moments = model_moments(view)
+        moments = model_moments(view, self.measure)
         values = finite_map(MEASURES[self.measure][0](moments), view, self.measure)
         if self.window is None:
             return image_row(view, self._utility(values, ~view.annotated, moments))
