@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+WIDE = 1090.0
+"""User units across the page: one unit is one CSS pixel on a desktop screen, so that text has its size."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """One line: `points` (x, y) in order, a tip per point, `style` the class that colours it, `shape` its marker.
@@ -93,7 +97,7 @@ def line_chart(
     limits: tuple[float, float] = (0.0, float("inf")),
     whole_x: bool = False,
     end_labels: bool = False,
-    size: tuple[float, float] = (400, 270),
+    size: tuple[float, float] = (330, 250),
 ) -> Markup:
     """Lines with markers, a pale band where a series has one, and the names at the lines' ends when asked."""
     xs = [x for one in series for x, _ in one.points]
@@ -169,7 +173,7 @@ def _box(left: float, top: float, right: float, bottom: float, class_: str, tip:
 
 def stacked_bars(stacks: Sequence[Stack], *, title: str, description: str, x_label: str, unit: str) -> Markup:
     """Horizontal bars of parts laid end to end, one row per stack."""
-    row, width = 26.0, 820.0
+    row, width = 26.0, WIDE
     longest = max((sum(length for *_, length in one.parts) for one in stacks), default=0.0) or 1.0
     height = row * len(stacks) + 52
     plot = Plot(width, height, x=(0.0, longest * 1.02), y=(0.0, 1.0), margins=(6, 14, 42, 76))
@@ -192,9 +196,9 @@ def signed_bars(
     """Vertical bars with parts above and below zero that add up to `totals`, which are marked."""
     highs = [sum(max(length, 0) for *_, length in one.parts) for one in stacks]
     lows = [sum(min(length, 0) for *_, length in one.parts) for one in stacks]
-    plot = Plot(820, 290, x=(-0.6, len(stacks) - 0.4), y=span([0.0, *highs, *lows]), margins=(28, 14, 40, 50))
+    plot = Plot(WIDE, 300, x=(-0.6, len(stacks) - 0.4), y=span([0.0, *highs, *lows]), margins=(28, 14, 40, 50))
     plot.y_axis(y_label, count=5)
-    half = min(26.0, 0.32 * (plot.sx(1) - plot.sx(0)))
+    half = min(30.0, 0.32 * (plot.sx(1) - plot.sx(0)))
     for index, (one, total) in enumerate(zip(stacks, totals, strict=True)):
         centre, up, down = plot.sx(index), 0.0, 0.0
         for style, name, length in one.parts:
@@ -233,7 +237,7 @@ def dumbbells(
     """Two values per row joined by a bar: how far apart `ends` are."""
     row = 24.0
     values = [value for _, first, second in rows for value in (first, second)]
-    plot = Plot(400, row * len(rows) + 56, x=span(values, floor=0.0), y=(0, 1), margins=(10, 16, 42, 64))
+    plot = Plot(330, row * len(rows) + 56, x=span(values, floor=0.0), y=(0, 1), margins=(10, 16, 42, 64))
     plot.x_axis(x_label)
     for index, (name, first, second) in enumerate(rows):
         level = 20 + index * row
@@ -258,7 +262,7 @@ def strips(
     """One column of dots per round: (value, tip) pairs, spread sideways by their rank so that equal values stay visible."""
     values = [value for _, column in columns for value, _ in column]
     rounds = [index for index, _ in columns]
-    plot = Plot(820, 250, x=(min(rounds) - 0.6, max(rounds) + 0.6), y=span(values), margins=(28, 14, 40, 50))
+    plot = Plot(WIDE, 260, x=(min(rounds) - 0.6, max(rounds) + 0.6), y=span(values), margins=(28, 14, 40, 50))
     plot.y_axis(y_label)
     plot.x_axis(x_label, count=min(12, len(rounds)), whole=True)
     for index, column in columns:

@@ -31,16 +31,19 @@ CALIBRATION = (
     ("brier", "Brier score", "Brier score (0–2) ↓", 2.0),
     ("brier_reliability", "Brier reliability", "reliability ↓", 2.0),
 )
+SIZES = {1: (1090.0, 330.0), 2: (520.0, 290.0), 3: (330.0, 250.0)}
+"""Width and height of a chart by how many stand in a row."""
 STYLES = {"test": "q0", "val": "q1", "acquired": "q2", "pool": "q3"}
 SHORT = {"test": "test", "val": "val", "acquired": "acquired", "pool": "pool"}
 BRIER_PARTS = (
     ("brier_uncertainty", "uncertainty", "part-u", 1.0),
     ("brier_reliability", "reliability", "part-r", 1.0),
     ("brier_within_variance", "within-bin variance", "part-v", 1.0),
-    ("brier_within_covariance", "within-bin covariance", "part-c", -2.0),
+    ("brier_within_covariance", "within-bin covariance", "part-c", -1.0),
     ("brier_resolution", "resolution", "part-s", -1.0),
 )
-"""The five terms and the sign with which each enters the score (specification: BS = rel − res + unc + var − 2 cov)."""
+"""The five terms and the sign with which each enters the score:
+BS = reliability − resolution + uncertainty + variance − covariance."""
 
 
 def learning(arms: Sequence[Arm]) -> list[Figure]:
@@ -49,7 +52,12 @@ def learning(arms: Sequence[Arm]) -> list[Figure]:
     One campaign shows accuracy only: its calibration has a section of its own.
     """
     wanted = LEARNING if len(arms) > 1 else LEARNING[:3]
-    found = [curve(arms, name, title, axis, note, top) for name, title, axis, note, top in wanted]
+    kept = [row for row in wanted if any(arm.series(row[0]) for arm in arms)]
+    size = SIZES[min(len(kept), 3)] if kept else SIZES[3]
+    found = [
+        curve(arms, name, title=title, y_label=axis, note=note, ceiling=top, size=size)
+        for name, title, axis, note, top in kept
+    ]
     return [figure for figure in found if figure is not None]
 
 
@@ -85,6 +93,7 @@ def _calibration(arm: Arm, metric: str, title: str, y_label: str, ceiling: float
         limits=(0.0, ceiling),
         whole_x=True,
         end_labels=True,
+        size=(520, 280),
     )
     rounds = sorted({index for values in by_scope.values() for index in values})
     measured = [scope for scope in SCOPES if by_scope[scope]]

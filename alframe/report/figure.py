@@ -75,7 +75,14 @@ def arm_series(arm: Arm, position: int, name: str, *, band: bool, statistic: str
 
 
 def curve(
-    arms: Sequence[Arm], metric: str, title: str, y_label: str, note: str, ceiling: float = float("inf")
+    arms: Sequence[Arm],
+    metric: str,
+    *,
+    title: str,
+    y_label: str,
+    note: str,
+    ceiling: float,
+    size: tuple[float, float],
 ) -> Figure | None:
     """A learning curve with all campaigns, or None when nobody recorded the metric."""
     series = [arm_series(arm, position, metric, band=len(arms) == 1) for position, arm in enumerate(arms)]
@@ -92,6 +99,7 @@ def curve(
         x_label="annotated training pixels (%)",
         y_label=y_label,
         limits=(0.0, ceiling),
+        size=size,
     )
     keys = tuple(Key(name=one.name, drawing=swatch(one.style, one.shape)) for one in series) if len(arms) > 1 else ()
     return Figure(

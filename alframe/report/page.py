@@ -145,7 +145,11 @@ def _tiles(arm: Arm) -> list[Tile]:
         values = arm.series(name)
         if values:
             last, first = max(values), min(values)
-            change = f"{values[last] - values[first]:+.3f} since round {first}" if last != first else f"round {last}"
+            change = (
+                f"{values[last] - values[first]:+.3f} since round {first}".replace("-", "−")
+                if last != first
+                else f"round {last}"
+            )
             tiles.append(Tile(name=f"{words}, test", value=compact(values[last]), note=change))
     spent = arm.spent()
     if spent["pixels"]:

@@ -58,9 +58,10 @@ class Arm:
         found = [m.label for _, m in self.metrics if m.name == name and m.scope == scope and m.label]
         return tuple(dict.fromkeys(found))
 
-    def convention(self, name: str) -> str:
-        """The convention the metric was computed under (empty when it was never recorded)."""
-        return next((metric.convention for _, metric in self.metrics if metric.name == name), "")
+    def convention(self, name: str, scope: str = "test") -> str:
+        """The convention the pooled metric was computed under (empty when it was never recorded)."""
+        wanted = (name, scope, "", "pooled")
+        return next((m.convention for _, m in self.metrics if (m.name, m.scope, m.label, m.statistic) == wanted), "")
 
     def trained_share(self) -> dict[int, float]:
         """Per cent of the training pixels that the model of each round was trained on (answers of earlier rounds)."""
@@ -115,7 +116,8 @@ def read_arm(ledger: Ledger, pool: Pool, name: str) -> Arm:
 
 def _settings(text: str) -> Mapping[str, Any]:
     """The configuration as a mapping; empty when the ledger holds another document."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         found = YAML(typ="safe", pure=True).load(text)

@@ -113,11 +113,8 @@ def _card(
         layers.append(
             frame.outline(raster.plane(artifacts.get_arrays(mask)["classes"], axes), query.box, "layer-truth")
         )
-    layers += [
-        frame.rectangle(one.box, "near")
-        for one in asked.queries
-        if one.item == query.item and one.id != query.id and _seen(one, view)
-    ]
+    others = [one for one in asked.queries if one.item == query.item and one.id != query.id]
+    layers += [frame.rectangle(one.box, "near") for one in others if one.box.overlap(view)]
     layers.append(frame.rectangle(query.box, "box"))
     words = f"{query.item}, {_place(query.box, info.shape)}, score {compact(query.score)}"
     drawing = tag(
@@ -139,9 +136,13 @@ def _card(
 
 
 def _around(box: Box, shape: tuple[int, ...]) -> Box:
-    """The box with half its side of context on every side of the plane, cut at the item's border."""
-    start = [max(0, a - (b - a) // 2) for a, b in zip(box.start, box.stop, strict=True)]
-    stop = [min(n, b + (b - a) // 2) for a, b, n in zip(box.start, box.stop, shape, strict=True)]
+    """The box with surroundings, twice its extent on each axis; moved, then cut, to lie inside the item."""
+    start, stop = [], []
+    for a, b, n in zip(box.start, box.stop, shape, strict=True):
+        extent = min(n, 2 * (b - a))
+        first = min(max(0, a - (extent - (b - a)) // 2), n - extent)
+        start.append(first)
+        stop.append(first + extent)
     return Box(start=tuple(start), stop=tuple(stop))
 
 
@@ -151,10 +152,6 @@ def _slab(view: Box, box: Box) -> Box:
         return view
     middle = box.start[0] + (box.stop[0] - box.start[0]) // 2
     return Box(start=(middle, *view.start[1:]), stop=(middle + 1, *view.stop[1:]))
-
-
-def _seen(query: Query, view: Box) -> bool:
-    return query.box.overlap(view) > 0
 
 
 def _place(box: Box, shape: tuple[int, ...]) -> str:
@@ -217,13 +214,7 @@ class _Frame:
 def scores(arm: Arm) -> Figure | None:
     """Acquisition scores of the chosen queries, round by round; None when no round had a model to score with."""
     columns = [
-        (
-            index,
-            [
-                (query.score, f"round {index} · rank {query.rank + 1} · {query.item} · score {compact(query.score)}")
-                for query in queries
-            ],
-        )
+        (index, [(query.score, _tip(index, query)) for query in queries])
         for index, queries in arm.queries.items()
         if queries and any(query.prefill for query in queries)
     ]
@@ -249,3 +240,7 @@ def scores(arm: Arm) -> Figure | None:
         note="One dot a query. A falling cloud says that the pool holds less and less that surprises the model.",
         wide=True,
     )
+
+
+def _tip(index: int, query: Query) -> str:
+    return f"round {index} · rank {query.rank + 1} · {query.item} · score {compact(query.score)}"

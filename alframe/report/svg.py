@@ -75,9 +75,10 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round values (steps of 1, 2, 2.5 or 5 times a power of ten) inside ``[low, high]``."""
     if not high > low:
         return [low]
-    rough = (high - low) / max(count, 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice >= rough * 0.999)
+    extent = high - low
+    power = 10.0 ** math.floor(math.log10(extent / max(count, 1)))
+    steps = [power * nice for nice in (1, 2, 2.5, 5, 10)]
+    step = min(steps, key=lambda one: abs(math.log(extent / one / max(count, 1))))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(index * step, 12) for index in range(first, last + 1)]
@@ -121,7 +122,7 @@ _SHAPES: tuple[Callable[[float, float, float], str], ...] = (
     lambda x, y, r: f"M{num(x - r * 0.9)} {num(y - r * 0.9)}h{num(r * 1.8)}v{num(r * 1.8)}h{num(-r * 1.8)}z",
     lambda x, y, r: f"M{num(x)} {num(y - r * 1.25)}l{num(r * 1.2)} {num(r * 2.1)}h{num(-r * 2.4)}z",
     lambda x, y, r: (
-        f"M{num(x)} {num(y - r * 1.3)}l{num(r * 1.3)} {num(r * 1.3)}l{num(-r * 1.3)} {num(r * 1.3)}l{num(-r * 1.3)} {num(-r * 1.3)}z"
+        f"M{num(x)} {num(y - r * 1.3)}L{num(x + r * 1.3)} {num(y)}L{num(x)} {num(y + r * 1.3)}L{num(x - r * 1.3)} {num(y)}z"
     ),
 )
 
@@ -174,7 +175,8 @@ class Plot:
         base, left, right = self.height - self.margins[2], self.margins[3], self.width - self.margins[1]
         values = ticks(*self.x, count)
         if whole:
-            values = [value for value in values if value == int(value)]
+            first, last = math.ceil(self.x[0]), math.floor(self.x[1])
+            values = [float(value) for value in range(first, last + 1, max(1, -(-(last - first) // 10)))]
         self.add(tag("path", d=f"M{num(left)} {num(base)}H{num(right)}", class_="base"))
         words = [str(int(value)) for value in values] if whole else tick_texts(values)
         for value, word in zip(values, words, strict=True):

@@ -136,7 +136,12 @@ def open_campaign(
     home.ledger.create(name, config=config, config_hash=digest, pool_hash=home.pool.manifest_hash)
     objects = any(info.instances for info in home.pool.items())
     settings = Settings(
-        name=name, seed=5, batch=batch, initial=initial, initial_strategy=Random(), budget=Budget(rounds=rounds)
+        name=name,
+        seed=5,
+        batch=batch,
+        initial=initial,
+        initial_strategy=Random(),
+        budget=Budget(rounds=rounds, fraction=0.6),
     )
     parts = Parts(
         pool=home.pool,
@@ -175,4 +180,4 @@ def describe(name: str, strategy: Strategy, *, rounds: int, batch: int) -> str:
     lines += [f"  {key}: {getattr(strategy, key)}" for key in ("measure",) if hasattr(strategy, key)]
     window = getattr(strategy, "window", None)
     lines += [f"  window: {list(window)}"] if isinstance(window, tuple) else []
-    return "\n".join([*lines, f"batch: {batch}", "budget:", f"  rounds: {rounds}", "  fraction: 0.25", ""])
+    return "\n".join([*lines, f"batch: {batch}", "budget:", f"  rounds: {rounds}", "  fraction: 0.6", ""])
