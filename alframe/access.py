@@ -63,7 +63,7 @@ def upgrade(config: Config) -> str:
     Raises:
         NotFound: when its SQLite file does not exist.
     """
-    from alframe.storage import upgrade as upgrade_schema
+    from alframe.storage.migrations import upgrade as upgrade_schema
 
     _existing_file(config)
     revision: str = upgrade_schema(config.ledger_url)

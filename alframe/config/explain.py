@@ -81,7 +81,7 @@ def _expected(error: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch":
         return f"text that matches {context['pattern']}"
     if kind == "value_error":
-        return str(context["error"])
+        return str(context["error"]).partition(", got ")[0]  # what came is shown as it stands in the file
     return str(error["msg"])
 
 
@@ -102,6 +102,8 @@ class _Explainer:
             return self._unknown_key(place)
         if kind == "missing":
             return self._missing(place, str(error["loc"][-1]))
+        if kind == "unknown_name":
+            return self._unknown_name(place, error)
         if kind == "unknown_type":
             return self._unknown_type(place, error)
         if kind == "plugin":
@@ -141,6 +143,17 @@ class _Explainer:
         section = f"in {_path(place)}" if place else "at the top level"
         return Problem(
             where=self._document.where(place, key=True), expected=f"the key {key!r} {section}", found="no such key"
+        )
+
+    def _unknown_name(self, place: Place, error: ErrorDetails) -> Problem:
+        context = error["ctx"]
+        place = (*place, str(context["key"]))
+        name = str(self._document.at(place))
+        return Problem(
+            where=self._document.where(place),
+            expected=f"a known {context['key']}",
+            found=repr(name),
+            hint=nearest(name, str(context["known"]).split(", ")),
         )
 
     def _unknown_type(self, place: Place, error: ErrorDetails) -> Problem:

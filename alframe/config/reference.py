@@ -22,7 +22,8 @@ _HEAD = """\
 
 One YAML file describes one campaign. `alframe validate FILE` reports every problem of it as file:line:column;
 `alframe validate --schema` prints a JSON Schema for editors. Unknown keys are errors. Relative paths start from the
-YAML's folder. A key without a default must be given.
+YAML's folder. A key without a default must be given. In `data.root`, `${NAME}` and `${NAME:-otherwise}` stand for environment
+variables.
 
 This page is written by `python -m alframe.config`; a test keeps it equal to the code.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -103,11 +106,30 @@ def _mirrored(cls: type) -> Any:
     ]
 
 
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _expanded(text: str) -> str:
+    """``${NAME}`` and ``${NAME:-otherwise}`` replaced from the environment."""
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1]) or match[2]
+        if found is None:
+            raise _fail("agree", f"the environment variable {match[1]} to be set for root, or ${{{match[1]}:-FOLDER}}")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
 def _data(value: Any) -> Any:
     """Built where it is first needed, so that a configuration without data loads no reader."""
     from alframe.readers import DataSettings
 
-    return value if isinstance(value, DataSettings) else adapter(DataSettings).validate_json(json.dumps(value))
+    if isinstance(value, DataSettings):
+        return value
+    if isinstance(value, Mapping) and isinstance(value.get("root"), str):
+        value = {**value, "root": _expanded(value["root"])}
+    return adapter(DataSettings).validate_json(json.dumps(value))
 
 
 _Data = Annotated[
@@ -148,6 +170,20 @@ def _database(text: str) -> str:
     return text
 
 
+SCOPES = ("val", "test", "acquired", "pool")
+"""Where a round measures its model."""
+
+
+@cache
+def _metric_names() -> tuple[str, ...]:
+    """What a round measures over all pixels and classes: the metrics a stop rule can follow."""
+    from alframe.metrics import EvaluationState, MetricSpec, summarise
+
+    spec = MetricSpec(classes=("background", "object"), objects=True)
+    rows = summarise(spec, EvaluationState.empty(spec))
+    return tuple(dict.fromkeys(row.name for row in rows if not row.label and row.statistic == "pooled"))
+
+
 LocalPath = Annotated[str, AfterValidator(_local)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 Positive = Annotated[int, Field(ge=1)]
@@ -182,6 +218,16 @@ class Stop(Section):
 
     target: _mirrored(Target) | None = Field(default=None, description="Stop when a metric reaches a value.")  # type: ignore[valid-type]
     plateau: _mirrored(Plateau) | None = Field(default=None, description="Stop when a metric no longer improves.")  # type: ignore[valid-type]
+
+    @field_validator("target", "plateau")
+    @classmethod
+    def _measured(cls, rule: Target | Plateau | None) -> Target | Plateau | None:
+        """A rule on a metric that no round computes would silently never fire."""
+        if rule is not None:
+            for key, known in (("metric", _metric_names()), ("scope", SCOPES)):
+                if getattr(rule, key) not in known:
+                    raise PydanticCustomError("unknown_name", "unknown name", {"key": key, "known": ", ".join(known)})
+        return rule
 
 
 class MetricsSettings(Section):
