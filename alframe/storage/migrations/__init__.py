@@ -83,7 +83,7 @@ def check(revision: str) -> None:
         ConflictError: saying whether to upgrade the database or alframe.
     """
     script = ScriptDirectory.from_config(_config())
-    if revision == script.get_current_head():
+    if revision == head():
         return
     known = {item.revision for item in script.walk_revisions()}
     advice = "run `alframe db upgrade`" if revision in known else "it was written by a newer alframe: upgrade alframe"
