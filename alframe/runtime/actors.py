@@ -1,0 +1,169 @@
+"""What lives in Ray's processes: workers that hold a context, and owners of an object with a single writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from alframe.errors import TaskFailed
+from alframe.runtime.failures import describe
+from alframe.runtime.threads import limited_threads, thread_environment
+
+__all__ = ["Crew", "Owned", "Share", "Worker", "own"]
+
+_GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one worker gets: CPUs, a (fractional) GPU, and threads for its numerical libraries."""
+
+    cpus: float
+    gpus: float
+    threads: int
+
+
+class Worker:
+    """Runs tasks one after another. Holds the function and context of each run that is under way."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._parcels: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {}
+
+    def load(self, run: str, parcel: tuple[Callable[[Any, Any], Any], Any]) -> None:
+        """Keep what the tasks of `run` need. Ray has fetched the one copy that the object store holds."""
+        self._parcels[run] = parcel
+
+    def work(self, run: str, task: Any) -> Any:
+        """One task of `run`."""
+        function, context = self._parcels[run]
+        with limited_threads(self._threads):
+            return function(context, task)
+
+    def drop(self, run: str) -> None:
+        """Forget `run`."""
+        self._parcels.pop(run, None)
+
+
+def _spawn(share: Share) -> Any:
+    """A new worker actor. Ray neither restarts it nor repeats its calls: the run counts attempts itself."""
+    environment = thread_environment(share.threads) | {"ALFRAME_FAILPOINT": ""}  # failpoints are the driver's
+    if not share.gpus:
+        environment |= dict.fromkeys(_GPU_VARIABLES, "")  # Ray leaves every GPU visible to an actor that asked for none
+    return (
+        ray.remote(Worker)
+        .options(
+            num_cpus=share.cpus,
+            num_gpus=share.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": environment},
+        )
+        .remote(share.threads)
+    )
+
+
+class Crew:
+    """The worker actors of an executor, by place. They stay warm between runs; an empty place is filled when needed."""
+
+    def __init__(self, size: int, share: Share) -> None:
+        self.share = share
+        self.closed = False
+        self._actors: list[Any] = [None] * size
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def at(self, place: int) -> Any:
+        """The worker at `place`."""
+        if self._actors[place] is None:
+            self._actors[place] = _spawn(self.share)
+        return self._actors[place]
+
+    def dismiss(self, place: int, actor: Any) -> None:
+        """End `actor` at once; the next :meth:`at` finds a new one."""
+        ray.kill(actor)
+        if self._actors[place] is actor:
+            self._actors[place] = None
+
+    def close(self) -> None:
+        """End all workers."""
+        self.closed = True
+        for place, actor in enumerate(self._actors):
+            if actor is not None:
+                self.dismiss(place, actor)
+
+
+class Owner:
+    """Holds one object and calls its methods one at a time, in the order in which the calls arrive."""
+
+    def __init__(self) -> None:
+        self._object: Any = None
+
+    def build(self, factory: Callable[[], Any]) -> frozenset[str]:
+        """Make the object; the names of its methods."""
+        self._object = factory()
+        kind = type(self._object)
+        return frozenset(name for name in dir(kind) if callable(getattr(kind, name, None)))
+
+    def call(self, method: str, positional: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """What the method returns."""
+        return getattr(self._object, method)(*positional, **named)
+
+    def read(self, attribute: str) -> Any:
+        """The value of an attribute or property."""
+        return getattr(self._object, attribute)
+
+
+class Owned:
+    """Stands for an object that lives in an :class:`Owner`; may be sent to workers, which then call the same object.
+
+    Its methods raise what the object raises, and TaskFailed when the owner's process is lost. A lost owner is not replaced:
+    its successor would not know what it held.
+    """
+
+    def __init__(self, actor: Any, methods: frozenset[str]) -> None:
+        self._actor = actor
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in self._methods:
+            return _receive(self._actor.read.remote(name), name)
+
+        def method(*positional: Any, **named: Any) -> Any:
+            return _receive(self._actor.call.remote(name, positional, named), name)
+
+        return method
+
+
+def own(factory: Callable[[], Any]) -> tuple[Any, Owned]:
+    """An owner actor and the stand-in for the object that `factory` builds in it.
+
+    It takes no CPU from the workers, and so can always be placed.
+
+    Raises:
+        TaskFailed: when the process is lost; otherwise whatever `factory` raises.
+    """
+    environment = {"ALFRAME_FAILPOINT": ""} | dict.fromkeys(_GPU_VARIABLES, "")
+    options = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "runtime_env": {"env_vars": environment}}
+    actor = ray.remote(Owner).options(**options).remote()
+    return actor, Owned(actor, _receive(actor.build.remote(factory), "build"))
+
+
+def _receive(ref: Any, call: str) -> Any:
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, Exception):
+            raise cause from error
+        raise TaskFailed(f"the call {call} on a single-writer object failed: {describe(error)}") from error
+    except RayError as error:
+        raise TaskFailed(f"the process of a single-writer object was lost during {call}: {describe(error)}") from error

@@ -1,0 +1,78 @@
+"""What all tests share: one Ray cluster, the real data where there are any, one browser, and how hypothesis draws."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# no test depends on how long something takes; in CI every run draws the same examples
+hypothesis.settings.register_profile(
+    "alframe",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("alframe")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds pyproject.toml."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of public data sets (``glas``, ``hippocampus``, ``lidc``), or a skip."""
+    folder = Path(os.environ.get("ALFRAME_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"needs the public data sets; set ALFRAME_DATA to their folder ({folder} is none)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local cluster that executors join instead of starting their own: room for four workers, on any number of cores."""
+    import ray
+
+    from alframe.runtime.cluster import LOCAL, connect
+
+    connected = connect(LOCAL, cpus=4, gpus=0, memory=512 * 1024 * 1024)
+    yield
+    if connected:
+        ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium, or a skip."""
+    names = (os.environ.get("ALFRAME_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    for name in filter(None, names):
+        found = shutil.which(name)
+        if found:
+            return found
+    pytest.skip("needs chromium on the PATH (Debian: apt-get install chromium) or in ALFRAME_CHROMIUM")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A headless browser; every test opens its own context in it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # as root, and in small containers, Chromium runs only without its sandbox and with files instead of /dev/shm
+        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        opened = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield opened
+        opened.close()

@@ -1,0 +1,132 @@
+"""The Ray executor keeps the executor's contract, survives lost workers, and gives each worker what was asked for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from alframe.errors import InvalidValue, TaskFailed
+from alframe.ports import Executor
+from alframe.runtime import RayExecutor
+from alframe.testing.contracts.executor import Diary, ExecutorContract, LostWorkerContract, affine, echo
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+class TestOneWorker(ExecutorContract):
+    @classmethod
+    def make(cls) -> Executor:
+        return RayExecutor(1)
+
+
+class TestTwoWorkers(ExecutorContract, LostWorkerContract):
+    @classmethod
+    def make(cls) -> Executor:
+        return RayExecutor(2)
+
+    def make_lossy(self, *, attempts: int, task_deadline: float | None) -> Executor:
+        return RayExecutor(2, attempts=attempts, task_deadline=task_deadline)
+
+
+def surroundings(context: None, task: int) -> tuple[int, str | None, str | None, str | None]:
+    import torch
+
+    return (
+        torch.get_num_threads(),
+        os.environ.get("OMP_NUM_THREADS"),
+        os.environ.get("CUDA_VISIBLE_DEVICES"),
+        os.environ.get("ALFRAME_FAILPOINT"),
+    )
+
+
+def append(context: Diary, task: int) -> int:
+    return context.write(str(task))
+
+
+class Unpackable:
+    """Can be packed, and fails where it is unpacked."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (int, ("not a number",))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_workers_have_threads_no_gpu_and_no_failpoints(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    executor = RayExecutor(1, threads=threads)
+    seen = dict(executor.run("look", surroundings, None, [0]))
+    executor.close()
+    assert seen == {0: (threads, str(threads), "", "")}
+
+
+def test_many_workers_write_to_one_owned_object() -> None:
+    """The object's own read, wait and write would lose entries if two calls ran at once."""
+    executor = RayExecutor(2)
+    diary = executor.own(lambda: Diary("first"))
+    lengths = dict(executor.run("append", append, diary, range(30)))
+    assert sorted(lengths.values()) == list(range(2, 32))
+    assert sorted(diary.read()) == sorted(["first", *map(str, range(30))])
+    executor.close()
+
+
+def test_a_lost_owner_is_an_error_not_an_empty_object() -> None:
+    executor = RayExecutor(1)
+    diary = executor.own(lambda: Diary("first"))
+    owner = executor.own(Killer)
+    assert owner.pid() != os.getpid()
+    with pytest.raises(TaskFailed, match="single-writer object was lost during now"):
+        owner.now()
+    with pytest.raises(TaskFailed, match="lost"):
+        owner.now()
+    assert diary.length == 1
+    executor.close()
+
+
+class Killer:
+    def pid(self) -> int:
+        return os.getpid()
+
+    def now(self) -> None:
+        os.kill(os.getpid(), 9)
+
+
+def test_a_context_that_cannot_be_packed_or_unpacked_is_named() -> None:
+    executor = RayExecutor(1)
+    with pytest.raises(InvalidValue, match="echo: function and context must be picklable"):
+        list(executor.run("echo", echo, os.scandir("."), [1]))
+    with pytest.raises(TaskFailed, match=r"echo: a worker cannot unpack function and context.*not a number"):
+        list(executor.run("echo", echo, Unpackable(), [1]))
+    with pytest.raises(TaskFailed, match=r"echo: task 1 of 2 \(ScandirIterator\) .*cannot be pickled"):
+        list(executor.run("echo", echo, None, [1, os.scandir(".")]))
+    assert dict(executor.run("affine", affine, (1, 1), [1])) == {0: 2}
+    executor.close()
+
+
+def test_workers_that_cannot_start_are_an_error() -> None:
+    """Two executors want more than the cluster has; the second says so instead of waiting for ever."""
+    first = RayExecutor(1)
+    assert dict(first.run("affine", affine, (1, 0), [1])) == {0: 1}
+    second = RayExecutor(1, cpus_per_worker=4, start_deadline=1.0)
+    with pytest.raises(TaskFailed, match="none of 1 workers with 4 CPU and 0 GPU each could start within 1 s"):
+        list(second.run("affine", affine, (1, 0), [1]))
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"workers": 5}, "5 Ray workers with 1 CPU each need 5 CPU, the cluster has 4"),
+        ({"workers": 1, "gpus_per_worker": 0.5}, "need 0.5 GPU, the cluster has 0"),
+        ({"workers": 0}, "workers must be 1 or more"),
+        ({"workers": 1, "threads": 0}, "threads must be 1 or more"),
+        ({"workers": 1, "attempts": 0}, "attempts must be 1 or more"),
+        ({"workers": 1, "gpus_per_worker": 1.5}, "a share from 0 to 1 or a whole number, got 1.5"),
+        ({"workers": 1, "gpus_per_worker": -1}, "a share from 0 to 1"),
+        ({"workers": 1, "task_deadline": 0}, "task_deadline must be above 0 seconds"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_at_once(wanted: dict[str, float], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        RayExecutor(**wanted)  # type: ignore[arg-type]
