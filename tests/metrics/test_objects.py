@@ -14,7 +14,8 @@ from scipy.spatial.distance import cdist
 
 from alframe.errors import InvalidValue
 from alframe.metrics import EvaluationState, MetricSpec, observe, summarise
-from alframe.metrics.objects import hausdorff, object_sums
+from alframe.metrics.objects import object_sums
+from alframe.metrics.shapes import hausdorff
 from alframe.types import LabelMap, Metric
 
 SPEC = MetricSpec(classes=("background", "gland"), objects=True, min_object=5)
@@ -180,6 +181,23 @@ def test_hausdorff_is_symmetric_and_equals_all_pairs(seed, axes):
     a.flat[0] = b.flat[-1] = 1
     assert hausdorff(a, b) == pytest.approx(brute_distance(a > 0, b > 0), abs=1e-12)
     assert hausdorff(a, b) == hausdorff(b, a)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from([(70, 60), (20, 18, 17)]), part=st.integers(1, 40))
+def test_ruling_out_blocks_changes_no_distance(seed, shape, part):
+    random = np.random.default_rng(seed)
+    large = ndimage.gaussian_filter(random.normal(size=shape), 2.0) > -0.02
+    small = np.zeros(shape, bool)
+    corner = [int(random.integers(0, n)) for n in shape]
+    small[tuple(slice(c, c + part) for c in corner)] = True
+    assert hausdorff(large.astype(np.int32), small.astype(np.int32)) == pytest.approx(
+        max(
+            ndimage.distance_transform_edt(~small)[large].max(),
+            ndimage.distance_transform_edt(~large)[small].max(),
+        ),
+        abs=1e-9,
+    )
 
 
 def test_nothing_found_nothing_true():
