@@ -26,6 +26,7 @@ _MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {f"{_CORE}{name}" for name in ("str", "int", "float", "bool", "null")}
+_COLLECTIONS = {f"{_CORE}{name}" for name in ("map", "seq")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,8 @@ class _Walk:
             return None
         self.open.append(id(node))
         try:
+            if isinstance(node, MappingNode | SequenceNode) and str(node.tag) not in _COLLECTIONS:
+                return self.tagged(node)
             if isinstance(node, MappingNode):
                 return self.mapping(node, place)
             if isinstance(node, SequenceNode):
@@ -92,9 +95,12 @@ class _Walk:
             # 2024-01-01 is a date to YAML and a name to us; anything with an explicit tag is refused
             if tag == f"{_CORE}timestamp":
                 return str(node.value)
-            self.problem(node, "a plain value", f"the YAML tag {tag.removeprefix(_CORE)!r}", "Remove the tag.")
-            return None
+            return self.tagged(node)
         return self.constructor.construct_object(node)
+
+    def tagged(self, node: Node) -> None:
+        tag = str(node.tag).removeprefix(_CORE)
+        self.problem(node, "a plain value", f"the YAML tag {tag!r}", "Remove the tag.")
 
     def mapping(self, node: Node, place: Place) -> dict[str, Any]:
         content: dict[str, Any] = {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from alframe import registry
 from alframe.campaign.settings import Budget, Plateau, Target
@@ -97,9 +98,9 @@ def _properties(root: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
     return properties
 
 
-def _section_models(content: Mapping[str, Any]) -> dict[Place, Any]:
+def _section_models(content: Mapping[str, Any]) -> dict[Place, type[BaseModel]]:
     """The model of each section that this content has; plug-ins only as far as they can be found."""
-    found: dict[Place, Any] = {
+    found: dict[Place, type[BaseModel]] = {
         (): Config,
         ("budget",): mirror(Budget),
         ("stop", "target"): mirror(Target),
@@ -120,11 +121,16 @@ def _section_models(content: Mapping[str, Any]) -> dict[Place, Any]:
     return found
 
 
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def known_keys(content: Mapping[str, Any]) -> dict[Place, tuple[str, ...]]:
     """The keys that every section of `content` may have, by the section's place."""
     keys: dict[Place, tuple[str, ...]] = {}
     for place, model in _section_models(content).items():
-        schema = TypeAdapter(model).json_schema()
+        schema = _schema(model)
         node: Any = content
         for step in place:
             node = node.get(step) if isinstance(node, Mapping) else None
