@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import socket
@@ -20,9 +21,9 @@ from hypothesis import strategies as st
 from alframe import failpoints
 from alframe.errors import ArtifactMissing, ConflictError, FencedError
 from alframe.ports import Fence, Transition
-from alframe.storage import FileArtifacts, SqlLedger
+from alframe.storage import FileArtifacts, SqlLedger, leases
 from alframe.testing.contracts import ledger as samples
-from alframe.types import Metric, Phase
+from alframe.types import ArtifactRef, Metric, Phase
 
 STEPS = list(itertools.pairwise(Phase))
 
@@ -276,3 +277,39 @@ def test_any_order_of_steps_crashes_and_repeats_keeps_a_whole_prefix(calls: list
         assert ledger.metrics("c") == tuple((0, metric) for step in expected for metric in step.metrics)
         assert ledger.artifacts("c", 0) == {f"a/{number}": samples.sample_ref(number) for number in range(taken)}
         assert [phase for _, phase, _ in ledger.seconds("c")] == [step.target for step in expected]
+
+
+def test_a_ledger_without_fence_fails_its_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutant: the contract must catch a driver that writes after it was replaced."""
+    monkeypatch.setattr(leases, "check", lambda *_, **__: None)
+    opened: list[SqlLedger] = []
+
+    def open_ledger() -> SqlLedger:
+        opened.append(SqlLedger(f"sqlite:///{tmp_path}/ledger.db"))
+        return opened[-1]
+
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        samples.LedgerContract().test_an_expired_lease_can_be_taken_and_the_old_driver_is_fenced(open_ledger)
+    for ledger in opened:
+        ledger.close()
+
+
+class LateFiles(FileArtifacts):
+    """A mutant: it hands out a reference now and stores the bytes with the next ones (the row comes before the file)."""
+
+    late: tuple[str, bytes] | None = None
+
+    def put(self, kind: str, data: bytes) -> ArtifactRef:
+        if self.late:
+            super().put(*self.late)
+        self.late = (kind, data)
+        return ArtifactRef(kind=kind, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def test_rows_before_files_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "FileArtifacts", LateFiles)
+        assert _drive(tmp_path, "ledger.advance.after_commit:5") == -9
+    assert _drive(tmp_path) == 0
+    with pytest.raises(ArtifactMissing):
+        _outcome(tmp_path)

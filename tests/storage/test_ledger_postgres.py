@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -184,3 +185,13 @@ def test_nobody_takes_over_in_the_middle_of_a_step(open_ledger: Callable[[], Sql
     assert heir.rounds("c")[0].phase is Phase.TRAINED
     with pytest.raises(FencedError):
         old_driver.advance(old, samples.step(Phase.TRAINED, Phase.SCORED))
+
+
+def test_the_queries_of_the_reference_page_run_here_too(url: str, open_ledger: Callable[[], SqlLedger]) -> None:
+    open_ledger()
+    page = Path(__file__).parents[2] / "docs" / "reference" / "ledger.md"
+    queries = re.findall(r"```sql\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    made = engine.open_engine(engine.parse_url(url))
+    with made.connect() as connection:
+        assert [connection.execute(text(query)).fetchall() for query in queries] == [[]] * 5
+    made.dispose()
