@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,3 +44,16 @@ def look() -> Look:
         return found[0].value
 
     return find
+
+
+@pytest.fixture
+def glas_masks() -> list[tuple[str, NDArray[np.int32]]]:
+    """Some object maps of the GlaS test set."""
+    import imageio.v3 as iio
+
+    default = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("ALFRAME_DATA", default)) / "glas" / "masks"
+    paths = sorted(folder.glob("test*.png"))[:12]
+    if not paths:
+        pytest.skip(f"no GlaS masks in {folder}; set ALFRAME_DATA to the folder that holds glas/")
+    return [(path.stem, np.asarray(iio.imread(path)).astype(np.int32)) for path in paths]

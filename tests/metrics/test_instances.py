@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from alframe.errors import InvalidValue
-from alframe.metrics import instances_from
+from alframe.metrics import MetricSpec, found_objects, instances_from, observe, summarise
+from alframe.types import LabelMap
 
 
 def drawing(text: str) -> np.ndarray:
@@ -83,3 +84,18 @@ def test_wrong_options_are_refused():
         instances_from(p, p[:2])
     with pytest.raises(InvalidValue, match="negative"):
         instances_from(p, None, min_size=-1)
+
+
+def test_real_glands_come_back_from_their_own_contours(glas_masks):
+    from alframe.composition import contour_target
+
+    spec = MetricSpec(classes=("background", "gland"), objects=True)
+    states = []
+    for name, instances in glas_masks:
+        truth = LabelMap(classes=(instances > 0).astype(np.uint8), instances=instances)
+        mean = np.stack([instances == 0, instances > 0]).astype(np.float32)
+        found = found_objects(spec, mean, contour_target(truth).astype(np.float32))
+        states.append(observe(spec, item=name, mean=mean, truth=truth, instances=found))
+    value = {m.name: m.value for m in summarise(spec, states[0].merge(*states[1:])) if not m.label}
+    assert value["object_f1"] > 0.95
+    assert value["object_dice"] > 0.97
