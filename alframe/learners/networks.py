@@ -32,7 +32,7 @@ class UNet:
     type: Literal["unet"] = "unet"
     features: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.2
-    dropout_from: int = 2
+    dropout_from: int = 1
     channel_dropout: bool = False
     norm: NormKind = "instance"
     stem_stride: Literal[1, 2, 4] = 1
