@@ -268,5 +268,5 @@ def strips(
     for index, column in columns:
         for position, (value, tip) in enumerate(column):
             shift = ((position * 0.618) % 1.0 - 0.5) * 0.5
-            plot.add(marker(plot.sx(index + shift), plot.sy(value), 0, class_=f"dot {style}", tip=tip, radius=2.8))
+            plot.add(marker(plot.sx(index + shift), plot.sy(value), 0, class_=f"dot {style}", tip=tip, radius=3.6))
     return plot.render(title, description)

@@ -229,7 +229,8 @@ def _small(objects: NDArray[np.int32], format: MapFormat) -> NDArray[np.uint16] 
     if objects.max(initial=0) < 2**16:
         return objects.astype(np.uint16)
     if format == "png":
-        raise InvalidValue(f"PNG holds at most 65,535 objects, an item has {int(objects.max())}; choose tiff or nifti")
+        highest = int(objects.max())
+        raise InvalidValue(f"PNG holds object numbers up to 65,535, an item has {highest:,}; choose tiff or nifti")
     return objects
 
 

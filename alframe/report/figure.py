@@ -24,6 +24,13 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers (and are set flush right)."""
+        return tuple(
+            any(isinstance(row[column], (int, float)) for row in self.rows) for column in range(len(self.columns))
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:

@@ -98,7 +98,8 @@ def _card(
     info = pool.info(query.item)
     view = _around(query.box, info.shape)
     axes = len(info.shape)
-    image = raster.plane(pool.image(query.item, _slab(view, query.box)), axes)
+    slab = _slab(view, query.box)
+    image = raster.plane(pool.image(query.item, slab), axes)
     spacing = info.spacing[-2:] if len(info.spacing) == axes else (1.0, 1.0)
     frame = _Frame.of(view, spacing)
     small = raster.picture(raster.shrink(image, frame.factor), raster.display_window(image))
@@ -114,7 +115,7 @@ def _card(
             frame.outline(raster.plane(artifacts.get_arrays(mask)["classes"], axes), query.box, "layer-truth")
         )
     others = [one for one in asked.queries if one.item == query.item and one.id != query.id]
-    layers += [frame.rectangle(one.box, "near") for one in others if one.box.overlap(view)]
+    layers += [frame.rectangle(one.box, "near") for one in others if one.box.overlap(slab)]
     layers.append(frame.rectangle(query.box, "box"))
     words = f"{query.item}, {_place(query.box, info.shape)}, score {compact(query.score)}"
     drawing = tag(

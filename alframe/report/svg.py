@@ -92,7 +92,7 @@ def tick_texts(values: Sequence[float]) -> list[str]:
     if step >= 1000:
         return [compact(value) for value in values]
     decimals = next((n for n in range(7) if abs(round(step, n) - step) < step * 1e-6), 6)
-    return [f"{value:,.{decimals}f}" for value in values]
+    return [f"{value:,.{decimals}f}".replace("-", "−") for value in values]
 
 
 @dataclass(frozen=True, slots=True)
