@@ -86,5 +86,7 @@ def check(revision: str) -> None:
     if revision == head():
         return
     known = {item.revision for item in script.walk_revisions()}
-    advice = "run `alframe db upgrade FILE`" if revision in known else "it was written by a newer alframe: upgrade alframe"
+    advice = (
+        "run `alframe db upgrade FILE`" if revision in known else "it was written by a newer alframe: upgrade alframe"
+    )
     raise ConflictError(f"the ledger has schema revision {revision}, this alframe works with {head()}; {advice}")
