@@ -8,9 +8,9 @@ from pathlib import Path
 from alframe import compose
 from alframe.config import Change, Config, changes, loads
 from alframe.errors import InvalidValue, NotFound
-from alframe.ports import Ledger
+from alframe.ports import Ledger, Predictor
 
-__all__ = ["common", "ledger", "pending_changes", "upgrade"]
+__all__ = ["common", "ledger", "pending_changes", "predictor", "upgrade"]
 
 
 def ledger(config: Config) -> Ledger:
@@ -55,6 +55,25 @@ def common(configs: Sequence[Config]) -> Config:
                     f"{what.partition('_')[0]} is {one} and {two}"
                 )
     return first
+
+
+def predictor(config: Config) -> Predictor:
+    """The model that a campaign trained last.
+
+    Raises:
+        NotFound: when it trained none yet.
+        ArtifactMissing: when the store lost a checkpoint.
+        ArtifactDamaged: when a checkpoint does not match its hash.
+    """
+    record, artifacts = ledger(config), compose.open_artifacts(config)
+    for one in reversed(record.rounds(config.name)):
+        stored = record.artifacts(config.name, one.index)
+        members = [stored.get(f"member/{member}") for member in range(config.learner.value.members)]
+        weights = [artifacts.get(ref) for ref in members if ref is not None]
+        if weights and len(weights) == len(members):
+            made: Predictor = config.learner.value.predictor(weights, compose.compute(config))
+            return made
+    raise NotFound(f"campaign {config.name!r} trained no model yet")
 
 
 def upgrade(config: Config) -> str:

@@ -13,10 +13,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,12 +56,10 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign's YAML.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 
 
-class Template(StrEnum):
-    """What `alframe init` can write."""
-
-    REGIONS = "regions"
-    IMAGES = "images"
-    VOLUMES = "volumes"
+Template = Literal["regions", "images", "volumes"]
+Kind = Literal["labels", "predictions", "scores", "model"]
+Format = Literal["png", "tiff", "nifti", "coco", "safetensors", "torchscript", "onnx"]
+Part = Literal["train", "val", "test"]
 
 
 def _console(*, error: bool = True) -> Console:
@@ -126,7 +123,7 @@ def demo(
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("campaign.yaml"),
-    template: Annotated[Template, typer.Option(help="What kind of campaign.")] = Template.REGIONS,
+    template: Annotated[Template, typer.Option(help="What kind of campaign.")] = "regions",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write a commented YAML to start from.
@@ -135,7 +132,7 @@ def init(
     """
     from alframe import templates
 
-    templates.write(template.value, path, replace=force)
+    templates.write(template, path, replace=force)
     _say(f"Wrote {path}. Next: edit it, then `alframe validate {path}` and `alframe ingest {path}`.")
 
 
@@ -311,6 +308,49 @@ def report(
     names = [one.name for one in settings]
     written = render(access.ledger(first), compose.open_artifacts(first), compose.open_pool(first), names, path)
     _emit(as_json, {"report": str(written.absolute())}, f"Report: {written.absolute()}")
+
+
+@app.command()
+def export(
+    file: File,
+    kind: Annotated[Kind, typer.Argument(help="What to write.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="The folder; default KIND in workdir.", show_default=False)
+    ] = None,
+    format: Annotated[
+        Format | None,
+        typer.Option(help="png, tiff, nifti or coco; safetensors, torchscript or onnx.", show_default=False),
+    ] = None,
+    split: Annotated[Part, typer.Option(help="Whose predictions.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Write labels or predictions as images, scores as Parquet, or the model as files that other tools open.
+
+    Example: `alframe export glands.yaml labels --format coco --output for-review`
+    """
+    from alframe import access, compose, config
+    from alframe.report import exports
+    from alframe.types import Split
+
+    settings = config.load(file)
+    ledger, store = access.ledger(settings), compose.open_artifacts(settings)
+    folder = output or settings.workdir_path / kind
+    options: dict[str, Any] = {} if format is None else {"format": format}
+    if kind == "labels":
+        exports.labels(ledger, store, compose.open_pool(settings), settings.name, folder, **options)
+    elif kind == "model":
+        exports.model(ledger, store, settings.name, folder, **options)
+    elif kind == "scores":
+        if options:
+            raise typer.BadParameter("scores are Parquet; leave --format out")
+        exports.scores(ledger, store, settings.name, folder)
+    else:
+        pool = compose.open_pool(settings)
+        items = [info.id for info in pool.items(Split(split))]
+        with _watched() as observer:
+            options["progress"] = observer.counter("predicting")
+            exports.predictions(pool, access.predictor(settings), items, folder, seed=settings.seed, **options)
+    _emit(as_json, {"folder": str(folder.absolute())}, f"Wrote {folder.absolute()}")
 
 
 @app.command()

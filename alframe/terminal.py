@@ -189,7 +189,7 @@ def _cell(row: RoundRow, name: str, best: float | None) -> Text:
     value = row.metrics.get(name)
     if value is None:
         return Text("–", style="dim")
-    return Text(f"{value:.4f}", style="bold green" if value == best else "")
+    return Text(f"{value:.3f}", style="bold green" if value == best else "")
 
 
 def status_view(found: Overview) -> RenderableType:
@@ -197,15 +197,17 @@ def status_view(found: Overview) -> RenderableType:
     head = Text.assemble((found.name, "bold"), "  ", (found.status, f"bold {_style(found.status)}"))
     if found.reason:
         head.append(f"  {found.reason}", style="dim")
-    shown = [column for column in _METRICS if any(column[0] in row.metrics for row in found.rounds)]
     scope = next((row.scope for row in found.rounds if row.scope), "")
+    if scope:
+        head.append(f"  metrics on {scope}", style="dim")
+    shown = [column for column in _METRICS if any(column[0] in row.metrics for row in found.rounds)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("round", justify="right")
     table.add_column("phase")
-    for title in ("queries", "answers", "annotated", "time"):
-        table.add_column(title, justify="right")
+    for title in ("labels", "pixels", "time"):
+        table.add_column(title, justify="right", no_wrap=True)
     for _, title, _ in shown:
-        table.add_column(f"{scope} {title}".strip(), justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     best: dict[str, float | None] = {}
     for name, _, higher in shown:
         values = [row.metrics[name] for row in found.rounds if name in row.metrics]
@@ -216,8 +218,7 @@ def status_view(found: Overview) -> RenderableType:
         table.add_row(
             str(row.index),
             Text("✓ done" if done else f"… {row.phase.value}", style="green" if done else "cyan"),
-            str(row.queries),
-            str(row.answers),
+            f"{row.answers}/{row.queries}",
             share,
             duration(row.seconds),
             *(_cell(row, name, best[name]) for name, _, _ in shown),
