@@ -94,7 +94,7 @@ def ingest(config: Config, progress: Callable[[int, int], None] | None = None) -
     settings = replace(config.data, root=str(config.folder / config.data.root))
     items = readers.scan(settings)
     config.pool_path.parent.mkdir(parents=True, exist_ok=True)
-    return write_pool(config.pool_path, items, classes=settings.class_names, progress=progress)
+    return write_pool(config.pool_path, items, classes=settings.classes, progress=progress)
 
 
 def open_pool(config: Config) -> Pool:
