@@ -69,7 +69,7 @@ def scan(
             Problem(where="images", expected=f"files like {settings.images}", found=found, hint="Check `root`.")
         ]
     sources.sort(key=lambda source: source.id)
-    groups, splits, wrong = _partition(sources, settings)
+    groups, splits, wrong = _partition(sources, settings, {problem.where for problem in problems})
     facts, broken = _decode_all(sources, settings, known, progress)
     problems += wrong + broken + _check_together(facts)
     if problems:
@@ -136,22 +136,21 @@ def _check_together(facts: Mapping[str, _Facts]) -> list[Problem]:
     problems = []
     for what, of in (("spatial axes", lambda fact: len(fact.shape)), ("channels", lambda fact: fact.channels)):
         counts = Counter(of(fact) for fact in facts.values())
-        if len(counts) < 2:
-            continue
-        usual, number = counts.most_common(1)[0]
-        for name, fact in facts.items():
-            if of(fact) != usual:
-                expected = f"{usual} {what} as in {number} of {len(facts)} items"
-                found = f"{of(fact)} (shape {fact.shape}, {fact.channels} channels)"
-                hint = "Set `axes` if the order on disk was misread; otherwise make it a data set of its own."
-                problems.append(Problem(where=name, expected=expected, found=found, hint=hint))
+        usual, number = counts.most_common(1)[0] if counts else (0, 0)
+        odd = {name: fact for name, fact in facts.items() if of(fact) != usual}
+        hint = "Set `axes` if the order on disk was misread; otherwise make it a data set of its own."
+        for name, fact in odd.items():
+            expected = f"{usual} {what} as in {number} of {len(facts)} items"
+            found = f"{of(fact)} (shape {fact.shape}, {fact.channels} channels)"
+            problems.append(Problem(where=name, expected=expected, found=found, hint=hint))
+        facts = {name: fact for name, fact in facts.items() if name not in odd}
     return problems
 
 
 def _partition(
-    sources: Sequence[Source], settings: DataSettings
+    sources: Sequence[Source], settings: DataSettings, named: set[str]
 ) -> tuple[dict[str, str], dict[str, Split], list[Problem]]:
-    """Group and split of each item by id."""
+    """Group and split of each item by id. Items in `named` have a problem already and need no second one."""
     if not sources:
         return {}, {}, []
     groups, problems = _groups(sources, settings)
@@ -174,7 +173,7 @@ def _partition(
             hint="Give it a mask, or put it into train (fractions of val and test may be 0).",
         )
         for source in sources
-        if not source.masks and splits.get(source.id, Split.TRAIN) != Split.TRAIN
+        if not source.masks and source.id not in named and splits.get(source.id, Split.TRAIN) != Split.TRAIN
     ]
     return groups, splits, problems
 

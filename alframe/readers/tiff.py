@@ -31,6 +31,7 @@ _UNREADABLE = (
     IndexError,
     TypeError,
     AttributeError,
+    AssertionError,
     OverflowError,
     ZeroDivisionError,
     MemoryError,
