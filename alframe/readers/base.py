@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from alframe.errors import DataError, Problem
 from alframe.readers.settings import Limits
 
-__all__ = ["RawImage", "Reader", "arrange", "bad", "check_size", "tidy"]
+__all__ = ["RawImage", "Reader", "arrange", "bad", "check_size", "tidy", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +47,13 @@ class Reader(Protocol):
 def bad(path: Path, expected: str, found: object, hint: str = "") -> DataError:
     """The error of one file, ready to raise."""
     return DataError([Problem(where=path.name, expected=expected, found=str(found), hint=hint)])
+
+
+def unreadable(path: Path, kind: str, error: BaseException) -> DataError:
+    """The error of a file that its library could not decode."""
+    named = isinstance(error, OSError | SyntaxError | ValueError) and str(error)
+    found = str(error) if named else f"damaged data ({type(error).__name__}: {error})"
+    return bad(path, f"a readable {kind} file", found, "Is it complete, and what its name says?")
 
 
 def check_size(path: Path, shape: Sequence[int], itemsize: int, limits: Limits) -> None:

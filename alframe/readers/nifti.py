@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from alframe.errors import DataError
-from alframe.readers.base import RawImage, arrange, bad, check_size
+from alframe.readers.base import RawImage, arrange, bad, check_size, unreadable
 from alframe.readers.settings import Limits
 
 __all__ = ["NiftiReader"]
@@ -38,7 +38,7 @@ class NiftiReader:
         except DataError:
             raise
         except _UNREADABLE as error:
-            raise bad(path, "a readable NIfTI file", f"{type(error).__name__}: {error}", "Is it complete?") from error
+            raise unreadable(path, "NIfTI", error) from error
 
     def _decode(self, path: Path, axes: str, mask: bool, limits: Limits) -> RawImage:
         volume = nibabel.load(path)

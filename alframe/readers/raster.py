@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from alframe.errors import DataError
-from alframe.readers.base import RawImage, arrange, bad, check_size
+from alframe.readers.base import RawImage, arrange, bad, check_size, unreadable
 from alframe.readers.settings import Limits
 
 __all__ = ["RasterReader"]
@@ -49,7 +49,7 @@ class RasterReader:
         except DataError:
             raise
         except _UNREADABLE as error:
-            raise bad(path, "a readable image", f"{type(error).__name__}: {error}", "Is the file complete?") from error
+            raise unreadable(path, "image", error) from error
 
     def _decode(self, path: Path, file: IO[bytes], axes: str, mask: bool, limits: Limits) -> RawImage:
         depth = _png_depth(path, file)

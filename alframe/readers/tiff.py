@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
 from alframe.errors import DataError
-from alframe.readers.base import RawImage, arrange, bad, check_size
+from alframe.readers.base import RawImage, arrange, bad, check_size, unreadable
 from alframe.readers.settings import Limits
 
 __all__ = ["TiffReader"]
@@ -66,7 +66,7 @@ class TiffReader:
         except DataError:
             raise
         except _UNREADABLE as error:
-            raise bad(path, "a readable TIFF file", f"{type(error).__name__}: {error}", "Is it complete?") from error
+            raise unreadable(path, "TIFF", error) from error
 
     def _decode(self, path: Path, file: tifffile.TiffFile, axes: str, mask: bool, limits: Limits) -> RawImage:
         if len(file.series) != 1:

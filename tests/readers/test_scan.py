@@ -177,7 +177,7 @@ def csv_of(root: Path, settings: dict, image: str = "images/p0_1.png", group: st
 BROKEN: list[tuple[Breakage, tuple[str, ...]]] = [
     (size_differs, ("(8, 10)", "(8, 9)", "another image")),
     (unknown_class, ("class ids 0 to 1", "255", "`values`")),
-    (unreadable, ("readable image", "complete")),
+    (unreadable, ("readable image", "truncated", "complete")),
     (duplicate, ("one file of this name", "images/more/p0_1.png", "Rename")),
     (not_finite, ("finite", "2 NaN", "(1, 3, 4)")),
     (wrong_axes, ("2 spatial axes", "shape (6, 5, 4)")),
