@@ -61,7 +61,7 @@ def allowances(arm: Arm) -> list[Allowance]:
 
 
 def _share(value: float) -> str:
-    return f"{compact(100 * value)} %"
+    return f"{compact(100 * value)}\u00a0%"
 
 
 COST = (

@@ -124,7 +124,7 @@ def _summary(arm: Arm) -> str:
     last, best = max(dice), max(dice, key=lambda index: dice[index])
     words = f"The model of round {last} reaches Dice {compact(dice[last])} on the test set"
     if last in share:
-        words += f", trained on {compact(share[last])} % of the training pixels"
+        words += f", trained on {compact(share[last])}\u00a0% of the training pixels"
     return words + (
         f"; the best was {compact(dice[best])} in round {best}." if best != last else "; no round was better."
     )
@@ -155,7 +155,7 @@ def _tiles(arm: Arm) -> list[Tile]:
     if spent["pixels"]:
         note = f"{compact(spent['pixels'])} of {compact(arm.training_pixels)} pixels"
         tiles.insert(
-            min(1, len(tiles)), Tile(name="Annotated", value=f"{compact(100 * spent['fraction'])} %", note=note)
+            min(1, len(tiles)), Tile(name="Annotated", value=f"{compact(100 * spent['fraction'])}\u00a0%", note=note)
         )
     if spent["queries"]:
         rounds = sum(1 for queries in arm.queries.values() if queries)

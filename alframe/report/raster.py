@@ -80,7 +80,7 @@ def heat(uncertainty_YX: NDArray[np.floating], highest: float) -> str:
     level = np.round(level * 23) / 23
     position = level * (len(_INFERNO) - 1)
     colours = np.stack([np.interp(position, np.arange(len(_INFERNO)), _INFERNO[:, c]) for c in range(3)], axis=-1)
-    opacity = 225 * np.sqrt(level)
+    opacity = 235 * np.minimum(1.0, 1.2 * level)
     pixels = np.round(np.concatenate([colours, opacity[..., None]], axis=-1)).astype(np.uint8)
     data = iio.imwrite("<bytes>", pixels, extension=".png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data).decode()

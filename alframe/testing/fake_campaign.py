@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
 from alframe import seeding
 from alframe.campaign import Budget, CampaignLoop, Parts, Settings
 from alframe.metrics import MetricSpec
-from alframe.ports import Artifacts, Ledger, Pool, PoolItem, Strategy
+from alframe.ports import Artifacts, Ledger, Pool, Strategy
 from alframe.strategies import Random
+from alframe.testing import synthetic
 from alframe.testing.memory_pool import MemoryPool, pool_item
 from alframe.testing.pixel_learner import PixelLearner
 from alframe.types import Answer, LabelMap, Outcome, Query, Split
@@ -27,48 +24,28 @@ __all__ = ["Recorded", "ScriptedRaters", "glands", "open_campaign", "record", "v
 SPLITS = (Split.TRAIN, Split.TRAIN, Split.TRAIN, Split.TEST, Split.TRAIN, Split.VALIDATION, Split.TRAIN, Split.TEST)
 
 
-def _blobs(shape: Sequence[int], count: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Round, wavy objects numbered from 1; later ones give way to earlier ones."""
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")).astype(np.float64)
-    grid += 3.0 * np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 5) for _ in shape]) * 8
-    objects = np.zeros(shape, np.int32)
-    for number in range(1, count + 1):
-        centre = rng.uniform(0.1, 0.9, len(shape)) * np.asarray(shape)
-        radius = rng.uniform(0.09, 0.2) * min(shape)
-        near = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True))) < radius
-        objects[near & (objects == 0)] = number
-    return objects
-
-
 def glands(count: int = 24, side: int = 72, *, seed: int = 0) -> MemoryPool:
-    """RGB images (uint8) of purple objects on pink ground, with instances; the stain varies from image to image."""
-    items: list[PoolItem] = []
-    for index in range(count):
-        rng = seeding.generator("glands", seed, index)
-        objects = _blobs((side, side), int(rng.integers(3, 7)), rng)
-        inside = ndimage.gaussian_filter((objects > 0).astype(float), 0.8)
-        ground, stain = np.array([226, 186, 208]), np.array([142, 92, 158]) + rng.normal(0, 14, 3)
-        texture = ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.1) * 46
-        image = ground[:, None, None] * (1 - inside) + stain[:, None, None] * inside + texture
-        classes = (objects > 0).astype(np.uint8)
-        truth = {"expert": LabelMap(classes=classes, instances=objects)}
-        pixels = np.clip(image, 0, 255).astype(np.uint8)
-        items.append(pool_item(f"slide-{index:03d}", pixels, truth, split=SPLITS[index % len(SPLITS)]))
+    """Histology in colour with glands told apart, in all three splits."""
+    items = [
+        pool_item(f"slide-{index:03d}", sample.image, {"expert": sample.labels}, split=SPLITS[index % len(SPLITS)])
+        for index, sample in enumerate(synthetic.histology(count, size=side, seed=seed))
+    ]
     return MemoryPool(items, classes=("background", "gland"))
 
 
 def volumes(count: int = 16, shape: tuple[int, int, int] = (16, 28, 24), *, seed: int = 0) -> MemoryPool:
-    """Grey volumes (int16) with two classes and no instances; voxels twice as far apart along Z."""
-    items: list[PoolItem] = []
-    for index in range(count):
-        rng = seeding.generator("volumes", seed, index)
-        objects = _blobs(shape, 4, rng)
-        classes = np.where(objects > 0, 1 + objects % 2, 0).astype(np.uint8)
-        image = (300 + 220.0 * classes + rng.normal(0, 60, shape)).astype(np.int16)[None]
-        truth = {"expert": LabelMap(classes=classes)}
-        split = SPLITS[index % len(SPLITS)]
-        items.append(pool_item(f"scan-{index:03d}", image, truth, split=split, spacing=(2.0, 1.0, 1.0)))
-    return MemoryPool(items, classes=("background", "anterior", "posterior"))
+    """Grey volumes with two classes, objects not told apart; slices twice as far apart as voxels within them."""
+    items = [
+        pool_item(
+            f"scan-{index:03d}",
+            sample.image,
+            {"expert": sample.labels},
+            split=SPLITS[index % len(SPLITS)],
+            spacing=(2.0, 1.0, 1.0),
+        )
+        for index, sample in enumerate(synthetic.volumes(count, shape=shape, seed=seed))
+    ]
+    return MemoryPool(items, classes=("background", "body", "cap"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -31,7 +31,7 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     """One arm on volumes of two classes, without instances."""
     arms = {"boxes": Uncertainty(measure="entropy", window=(6, 8, 8), stride=4)}
-    pool = fake_campaign.volumes(8, (10, 18, 16))
+    pool = fake_campaign.volumes(8, (12, 20, 20))
     home = fake_campaign.record(tmp_path_factory.mktemp("scans"), pool, arms, rounds=2, batch=4)
     yield home
     home.ledger.close()  # type: ignore[attr-defined]

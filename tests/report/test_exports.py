@@ -17,8 +17,8 @@ from pycocotools import mask as coco
 
 from alframe.composition import CommittedLabels
 from alframe.errors import ConflictError, InvalidValue, NotFound
-from alframe.report import exports
-from alframe.report.exports import MapFormat
+from alframe.report import exports, maps
+from alframe.report.maps import MapFormat
 from alframe.testing.fake_campaign import Recorded, glands, open_campaign, record
 from alframe.testing.memory_pool import MemoryPool, pool_item
 from alframe.testing.pixel_learner import PixelLearner, PixelPredictor
@@ -156,7 +156,7 @@ def test_the_model_is_the_last_round_s_or_the_one_asked_for(slides: Recorded, tm
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    home = record(tmp_path / "home", glands(8, 32), {})
+    home = record(tmp_path / "home", glands(8, 48), {})
     from alframe.strategies import Random
 
     open_campaign(home, "new", Random(), config="name: new\n")
@@ -200,7 +200,7 @@ def test_names_become_portable_and_stay_apart(tmp_path: Path) -> None:
     image = np.zeros((1, 4, 4), np.uint8)
     names = ["a/b", "a:b", "A_b", "../../etc/x", "labels", "scan", "scan_instances", "ünï", "…"]
     pool = MemoryPool([pool_item(name, image) for name in names])
-    found = exports._file_names([info.id for info in pool.items()])
+    found = maps.file_names([info.id for info in pool.items()])
     assert len({name.lower() for name in found.values()}) == len(names)
     assert all(
         set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") for name in found.values()
@@ -215,9 +215,9 @@ def test_more_objects_than_png_can_number_are_refused(slides: Recorded, tmp_path
     many = np.zeros((4, 4), np.int32)
     many[0, 0] = 70_000
     info = replace(slides.pool.items()[0], shape=(4, 4))
-    one = exports._Map(info=info, labels=LabelMap(classes=(many > 0).astype(np.uint8), instances=many))
+    one = maps.ItemMap(info=info, labels=LabelMap(classes=(many > 0).astype(np.uint8), instances=many))
     with pytest.raises(InvalidValue, match=r"70,000"):
-        exports._write_maps([one], [info], ["a", "b"], tmp_path / "out", "png", 2**30)
+        maps.write_maps([one], [info], ["a", "b"], tmp_path / "out", "png", 2**30)
     assert not list(tmp_path.iterdir())
-    folder = exports._write_maps([one], [info], ["a", "b"], tmp_path / "out", "tiff", 2**30)
+    folder = maps.write_maps([one], [info], ["a", "b"], tmp_path / "out", "tiff", 2**30)
     np.testing.assert_array_equal(read(folder / f"{info.id}_instances.tiff"), many)

@@ -197,7 +197,7 @@ def test_hostile_names_and_reasons_are_text(slides: Recorded, tmp_path: Path) ->
 
 @pytest.mark.parametrize("until", [Phase.PLANNED, Phase.ASKED, Phase.CALIBRATED])
 def test_an_unfinished_campaign_has_a_report(until: Phase, tmp_path: Path) -> None:
-    home = record(tmp_path / "home", glands(8, 32), {})
+    home = record(tmp_path / "home", glands(8, 48), {})
     strategy = Uncertainty(measure="entropy", window=(16, 16))
     config = describe("half", strategy, rounds=3, batch=3)
     loop = open_campaign(home, "half", strategy, config=config, rounds=3, batch=3, answering=until is not Phase.ASKED)
@@ -238,7 +238,7 @@ def test_a_metric_that_is_undefined_or_missing_leaves_its_figure_out(slides: Rec
 
 
 def test_a_control_that_looks_at_labels_says_so(slides: Recorded, tmp_path: Path) -> None:
-    home = record(tmp_path / "home", glands(8, 32), {})
+    home = record(tmp_path / "home", glands(8, 48), {})
     config = "strategy:\n  type: random_foreground\n"
     open_campaign(home, "control", RandomForeground(window=(16, 16)), config=config, rounds=1, batch=2)
     assert (
@@ -260,7 +260,7 @@ def test_it_appears_at_once_or_not_at_all(slides: Recorded, tmp_path: Path) -> N
 
 
 def test_a_long_campaign_shows_fewer_cards_a_round(tmp_path: Path) -> None:
-    home = record(tmp_path / "home", glands(8, 32), {"many": Random(window=(4, 4), stride=4)}, rounds=1, batch=30)
+    home = record(tmp_path / "home", glands(8, 48), {"many": Random(window=(4, 4), stride=4)}, rounds=1, batch=30)
     text = render(home.ledger, home.artifacts, home.pool, ["many"], tmp_path / "many.html").read_text()
     assert "30 queries on" in text
     assert "the first 12 shown" in text
