@@ -92,8 +92,9 @@ class Arm:
             return str(chosen or "")
         words = [str(chosen[key]) for key in ("measure", "type") if key in chosen][:1]
         window = chosen.get("window")
-        if isinstance(window, Sequence) and not isinstance(window, str) and window:
-            words.append("regions of " + " × ".join(str(side) for side in window))
+        sides = [window] if isinstance(window, int) else window
+        if isinstance(sides, Sequence) and not isinstance(sides, str) and sides:
+            words.append("regions of " + " × ".join(str(side) for side in sides))
         return ", ".join(words)
 
 

@@ -265,3 +265,21 @@ def test_a_long_campaign_shows_fewer_cards_a_round(tmp_path: Path) -> None:
     assert "30 queries on" in text
     assert "the first 12 shown" in text
     assert text.count('class="thumb"') == 12 + 2
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("strategy: {type: uncertainty, measure: bald, window: 32}", "bald, regions of 32"),
+        ("strategy: {type: random, window: [8, 16]}", "random, regions of 8 × 16"),
+        ("strategy: {type: uncertainty, measure: entropy, window: }", "entropy"),
+        ("strategy: ripu", "ripu"),
+        ("name: only", ""),
+        (": no [yaml", ""),
+    ],
+)
+def test_the_strategy_is_named_in_a_few_words(config: str, words: str, slides: Recorded) -> None:
+    arm = read_arm(slides.ledger, slides.pool, slides.names[0])
+    from alframe.report.reading import _settings
+
+    assert replace(arm, settings=_settings(config)).strategy == words
