@@ -104,7 +104,7 @@ def window_sums(values: NDArray[np.floating[Any]], grid: Grid) -> NDArray[np.flo
         NonFiniteError: when a value is NaN or infinite.
     """
     fixed, bits = _fixed_point(values, grid.area)
-    return np.ldexp(_sums(fixed, grid).astype(np.float64), -bits)
+    return np.multiply(_sums(fixed, grid), math.ldexp(1.0, -bits), dtype=np.float64)
 
 
 def window_counts(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.int64]:
@@ -179,24 +179,36 @@ def _starts(length: int, extent: int, stride: int) -> NDArray[np.int64]:
 def _fixed_point(values: NDArray[np.floating[Any]], terms: int) -> tuple[NDArray[np.int64], int]:
     """Integers and the number of fractional bits, such that a sum of `terms` of them stays below 2**62."""
     wide = np.asarray(values, np.float64)
-    largest = max(float(np.abs(wide).max(initial=0.0)), LARGEST_EXPECTED)
+    largest = float(np.maximum(wide.max(initial=LARGEST_EXPECTED), -wide.min(initial=0.0)))
     if not math.isfinite(largest):
         raise NonFiniteError("a map holds NaN or infinity and has no window sums")
     bits = SUM_BITS - math.frexp(largest)[1] - (terms - 1).bit_length()
-    return np.rint(np.ldexp(wide, bits)).astype(np.int64), bits
+    scaled = wide * math.ldexp(1.0, bits)
+    return np.rint(scaled, out=scaled).astype(np.int64), bits
 
 
 def _sums(values: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
     """Window sums, one axis after the other. A running sum may wrap around 2**64: differences stay exact."""
     for axis, (starts, extent) in enumerate(zip(grid.starts, grid.extent, strict=True)):
-        shape = list(values.shape)
-        shape[axis] += 1
-        running = np.zeros(shape, np.int64)
-        tail = tuple(slice(1, None) if a == axis else slice(None) for a in range(values.ndim))
-        np.cumsum(values, axis=axis, out=running[tail])
+        running = _running(values, axis)
         if len(starts) == values.shape[axis] - extent + 1:
             lead = running.swapaxes(0, axis)
             values = (lead[extent:] - lead[:-extent]).swapaxes(0, axis)
         else:
             values = running.take(starts + extent, axis=axis) - running.take(starts, axis=axis)
     return values
+
+
+def _running(values: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+    """Sums of the first 0, 1, … n values along `axis`, which grows by one."""
+    shape = list(values.shape)
+    shape[axis] += 1
+    running = np.empty(shape, np.int64)
+    total, lead = running.swapaxes(0, axis), values.swapaxes(0, axis)
+    total[0] = 0
+    if axis == values.ndim - 1:
+        np.cumsum(values, axis=axis, out=total[1:].swapaxes(0, axis))
+    else:  # whole rows at once: numpy's cumsum along another axis than the last walks through memory in strides
+        for step, row in enumerate(lead):
+            np.add(total[step], row, out=total[step + 1])
+    return running

@@ -58,6 +58,8 @@ def test_a_tenth_of_ten_pixels_is_one_pixel() -> None:
     values = np.arange(10.0)
     assert ag.top_quantile_mean(values, np.ones(10, bool), 0.9) == 9.0
     assert ag.top_quantile_mean(values, np.ones(10, bool), 0.8) == 8.5
+    assert (1 - 0.7) * 10 > 3  # in floating point
+    assert ag.top_quantile_mean(values, np.ones(10, bool), 0.7) == 8.0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
