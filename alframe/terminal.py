@@ -31,6 +31,7 @@ _WORK = {
     Phase.CALIBRATED: "measuring",
     Phase.DONE: "closing",
 }
+_LONG = (Phase.TRAINED, Phase.LABELLED)  # announced where there is no bar to see
 _PLAIN_EVERY = 30.0  # seconds between lines of one phase where there is no terminal
 _METRICS = (
     ("dice", "Dice", True),
@@ -68,8 +69,8 @@ class _Pace(ProgressColumn):
 class RichObserver:
     """Shows a campaign's phases on a console (standard error). Implements :class:`alframe.ports.Observer`.
 
-    Use as a context manager. On a terminal the running phase has a bar and each finished round leaves one line;
-    elsewhere each phase leaves a line, and a long one reports every half minute.
+    Use as a context manager. Each finished round leaves one line. On a terminal the running phase has a bar; elsewhere
+    long phases are announced and report every half minute.
     """
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -129,6 +130,8 @@ class RichObserver:
             self._summarise()
             self._round = round
         self.work(f"round {round} {_WORK[phase]}", total)
+        if not self._live and phase in _LONG:
+            self._console.print(Text(f"{self._what}, {total} part{'' if total == 1 else 's'}"), soft_wrap=True)
 
     def advanced(self, done: int) -> None:
         """Move the bar; without a terminal say so now and then."""
@@ -148,33 +151,26 @@ class RichObserver:
         return ", ".join(parts)
 
     def phase_finished(self, round: int, phase: Phase, seconds: float) -> None:
-        """Note the time; without a terminal say it."""
+        """Note the time; the round's line comes when it is done."""
         if round != self._round:
             self._summarise()
             self._round = round
         self._times[phase] = seconds
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
-        if not self._live:
-            self._console.print(Text(f"round {round} {phase.value} in {duration(seconds)}"), soft_wrap=True)
         if phase is Phase.DONE:
             self._summarise()
 
     def _summarise(self) -> None:
         """One line for the round that ended; phases that took no time to speak of are left out."""
-        if self._live and self._times:
+        if self._times:
             total = sum(self._times.values())
             slow = [
                 f"{_WORK[phase]} {duration(spent)}" for phase, spent in self._times.items() if spent >= 0.05 * total
             ]
-            line = Text.assemble(
-                ("● ", "green"),
-                (f"round {self._round}", "bold"),
-                f"  {duration(total)}",
-                "  ",
-                (" · ".join(slow), "dim"),
-            )
-            self._console.print(line, overflow="ellipsis", no_wrap=True)
+            name, parts = f"round {self._round}", (" · ".join(slow), "dim")
+            line = Text.assemble(("● ", "green"), (name, "bold"), f"  {duration(total)}  ", parts)
+            self._console.print(line, overflow="ellipsis", no_wrap=self._live, soft_wrap=not self._live)
         self._times = {}
 
 
