@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from alframe.metrics import area_under_budget_curve
 from alframe.report.charts import Stack, block, stacked_bars
 from alframe.report.figure import Cell, Figure, Key, Table
 from alframe.report.reading import Arm
@@ -168,8 +169,9 @@ def raters(arm: Arm) -> Table | None:
 
 
 def comparison(arms: Sequence[Arm]) -> Table:
-    """All campaigns side by side."""
+    """All campaigns side by side; AUBC is the mean Dice over the budgets that all of them reached."""
     rows = []
+    areas = _areas(arms)
     for arm in arms:
         dice, spent = arm.series("dice"), arm.spent()
         rows.append(
@@ -181,6 +183,7 @@ def comparison(arms: Sequence[Arm]) -> Table:
                 100.0 * spent["fraction"],
                 _last(dice),
                 max(dice.values(), default=None),
+                areas[arm.name],
                 _last(arm.series("object_f1")),
                 _last(arm.series("nll")),
                 _last(arm.series("ece")),
@@ -194,11 +197,28 @@ def comparison(arms: Sequence[Arm]) -> Table:
         "annotated %",
         "Dice, last",
         "Dice, best",
+        "Dice, AUBC",
         "object F1",
         "NLL",
         "ECE",
     )
     return Table(title="Campaigns side by side (test set)", columns=columns, rows=tuple(rows))
+
+
+def _areas(arms: Sequence[Arm]) -> dict[str, float | None]:
+    """Area under the learning curve (test Dice) of each campaign, over the range of budgets that all have in common."""
+    curves: dict[str, dict[float, float]] = {}
+    for arm in arms:
+        share, dice = arm.trained_share(), arm.series("dice")
+        curves[arm.name] = {share[index]: dice[index] for index in sorted(dice) if index in share}
+    low = max((min(curve, default=0.0) for curve in curves.values()), default=0.0)
+    high = min((max(curve, default=0.0) for curve in curves.values()), default=0.0)
+    if not low < high:
+        return dict.fromkeys(curves)
+    return {
+        name: area_under_budget_curve(list(curve), list(curve.values()), span=(low, high))
+        for name, curve in curves.items()
+    }
 
 
 def _last(values: Mapping[int, float]) -> float | None:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from alframe.errors import InvalidValue
 from alframe.ports import Artifacts, Ledger, Pool
-from alframe.report import costs, curves, selection
+from alframe.report import costs, curves, fitting, selection
 from alframe.report.charts import swatch
 from alframe.report.figure import Figure, Key, Table, written
 from alframe.report.reading import Arm, read_arm
@@ -57,6 +57,7 @@ class Chapter:
     gaps: list[Figure]
     scores: Figure | None
     galleries: list[selection.Gallery]
+    training: Figure | None
     timing: Figure | None
     tables: list[Table]
 
@@ -76,7 +77,7 @@ def render(ledger: Ledger, artifacts: Artifacts, pool: Pool, campaigns: Sequence
     if not campaigns:
         raise InvalidValue("a report needs at least one campaign, got none; name one of `alframe status`")
     arms = [read_arm(ledger, pool, name) for name in campaigns]
-    text = _page(arms, [_chapter(arm, position, artifacts, pool) for position, arm in enumerate(arms)], pool)
+    text = _page(arms, [_chapter(arm, position, ledger, artifacts, pool) for position, arm in enumerate(arms)], pool)
     return _write(Path(path), text.encode())
 
 
@@ -94,7 +95,7 @@ def _write(path: Path, data: bytes) -> Path:
     return path
 
 
-def _chapter(arm: Arm, position: int, artifacts: Artifacts, pool: Pool) -> Chapter:
+def _chapter(arm: Arm, position: int, ledger: Ledger, artifacts: Artifacts, pool: Pool) -> Chapter:
     tables = (costs.cost(arm), costs.by_class(arm), costs.raters(arm))
     return Chapter(
         arm=arm,
@@ -110,6 +111,7 @@ def _chapter(arm: Arm, position: int, artifacts: Artifacts, pool: Pool) -> Chapt
         gaps=curves.gaps(arm),
         scores=selection.scores(arm),
         galleries=selection.galleries(arm, artifacts, pool),
+        training=fitting.training(arm, ledger, artifacts),
         timing=costs.timing(arm),
         tables=[table for table in tables if table is not None],
     )

@@ -10,16 +10,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alframe.errors import InvalidValue, NotFound
 from alframe.report import render
 from alframe.report.costs import allowances, by_class, cost
+from alframe.report.costs import comparison as compared
 from alframe.report.curves import BRIER_PARTS, decomposition, gaps, reliability
+from alframe.report.fitting import training
 from alframe.report.reading import read_arm
 from alframe.strategies import Random, RandomForeground, Uncertainty
 from alframe.testing.fake_campaign import Recorded, describe, glands, open_campaign, record
-from alframe.types import Metric, Phase
+from alframe.types import ArtifactRef, Metric, Phase
 
 
 class Elements(HTMLParser):
@@ -283,3 +286,40 @@ def test_the_strategy_is_named_in_a_few_words(config: str, words: str, slides: R
     from alframe.report.reading import _settings
 
     assert replace(arm, settings=_settings(config)).strategy == words
+
+
+def test_the_area_under_the_curve_is_over_the_budgets_that_all_reached(slides: Recorded) -> None:
+    arms = [read_arm(slides.ledger, slides.pool, name) for name in slides.names]
+    table = compared(arms)
+    areas = [row[table.columns.index("Dice, AUBC")] for row in table.rows]
+    grids = [([arm.trained_share()[i] for i in arm.series("dice")], list(arm.series("dice").values())) for arm in arms]
+    low, high = max(x[0] for x, _ in grids), min(x[-1] for x, _ in grids)
+    fine = np.linspace(low, high, 20001)
+    for area, (x, y) in zip(areas, grids, strict=True):
+        assert area == pytest.approx(float(np.interp(fine, x, y).mean()), abs=1e-4)
+
+
+def test_training_shows_the_restart_that_was_kept(slides: Recorded, tmp_path: Path) -> None:
+    class Trained:
+        """The recorded ledger, but with two restarts in round 1: the second was kept."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(slides.ledger, name)
+
+        def artifacts(self, name: str, index: int) -> dict[str, ArtifactRef]:
+            if index != 1:
+                return {}
+            put = slides.artifacts
+            losses = {"0": [0.9, 0.8, 0.7], "1": [0.6, float("nan"), 0.3]}
+            refs = {}
+            for restart, values in losses.items():
+                columns = {"epoch": np.arange(3.0), "val_loss": np.array(values)}
+                refs[f"history/0/{restart}"] = put.put_table("history", columns)
+                refs[f"checkpoint/0/{restart}"] = put.put("checkpoint", f"weights {restart}".encode())
+            return refs | {"member/0": refs["checkpoint/0/1"]}
+
+    arm = read_arm(slides.ledger, slides.pool, slides.names[0])
+    figure = training(arm, Trained(), slides.artifacts)  # type: ignore[arg-type]
+    assert figure is not None
+    assert figure.table.rows == ((1, 0, 0.0, 0.6), (1, 0, 2.0, 0.3))
+    assert training(arm, slides.ledger, slides.artifacts) is None  # the pixel learner records one epoch
