@@ -198,8 +198,8 @@ def status_view(found: Overview) -> RenderableType:
         head.append(f"  metrics on {scope}", style="dim")
     shown = [column for column in _METRICS if any(column[0] in row.metrics for row in found.rounds)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("round", justify="right")
-    table.add_column("phase")
+    table.add_column("#", justify="right")
+    table.add_column("phase", no_wrap=True)
     for title in ("labels", "pixels", "time"):
         table.add_column(title, justify="right", no_wrap=True)
     for _, title, _ in shown:
@@ -213,7 +213,7 @@ def status_view(found: Overview) -> RenderableType:
         done = row.phase is Phase.DONE
         table.add_row(
             str(row.index),
-            Text("✓ done" if done else f"… {row.phase.value}", style="green" if done else "cyan"),
+            Text("✓ done" if done else row.phase.value, style="green" if done else "cyan"),
             f"{row.answers}/{row.queries}",
             share,
             duration(row.seconds),
