@@ -15,7 +15,7 @@ from alframe.strategies.controls import ANYWHERE, BORDER, INSIDE, foreground_and
 from alframe.strategies.windows import window_grid
 from alframe.types import UNANNOTATED, Box, Candidates, ItemInfo, LabelMap, Split
 
-DRAWS = 4000
+DRAWS = 2000
 
 
 def view(name: str, shape: tuple[int, ...], truth: np.ndarray | None = None) -> ItemView:
