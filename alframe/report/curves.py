@@ -203,7 +203,7 @@ def gaps(arm: Arm) -> list[Figure]:
             rows=tuple((index, test[index], acquired[index], acquired[index] - test[index]) for index in rounds),
         )
         keys = (Key(name="test", drawing=swatch("q0", 0)), Key(name="acquired", drawing=swatch("q2", 1)))
-        note = f"Mean gap {mean:+.3f}."
+        note = f"Mean gap {mean:+.3f}.".replace("-", "−")
         figures.append(
             Figure(id=f"{arm.name}-gap-{metric}", title=title, drawing=drawing, table=table, note=note, keys=keys)
         )

@@ -26,10 +26,8 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers (and are set flush right)."""
-        return tuple(
-            any(isinstance(row[column], (int, float)) for row in self.rows) for column in range(len(self.columns))
-        )
+        """Which columns hold no words (and are set flush right)."""
+        return tuple(not any(isinstance(row[column], str) for row in self.rows) for column in range(len(self.columns)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
