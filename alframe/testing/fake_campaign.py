@@ -17,7 +17,7 @@ from alframe.strategies import Random
 from alframe.testing import synthetic
 from alframe.testing.memory_pool import MemoryPool, pool_item
 from alframe.testing.pixel_learner import PixelLearner
-from alframe.types import Answer, LabelMap, Outcome, Query, Split
+from alframe.types import Answer, Outcome, Query, Split
 
 __all__ = ["Recorded", "ScriptedRaters", "glands", "open_campaign", "record", "volumes"]
 
