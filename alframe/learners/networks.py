@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias
-
-from pydantic import Discriminator, Tag
+from typing import Any, Literal, TypeAlias
 
 from alframe.errors import InvalidValue
 
@@ -113,13 +111,4 @@ def _check_dropout(network: str, rate: float) -> None:
         raise InvalidValue(f"{network}: dropout must be at least 0 and below 1, got {rate}")
 
 
-def _kind(value: object) -> str | None:
-    """Which network a mapping from a configuration, or a network value, describes."""
-    name = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
-    return "own" if isinstance(name, str) and ":" in name else name
-
-
-Network: TypeAlias = Annotated[
-    Annotated[UNet, Tag("unet")] | Annotated[DcanResNet, Tag("dcan_resnet")] | Annotated[OwnNetwork, Tag("own")],
-    Discriminator(_kind),
-]
+Network: TypeAlias = UNet | DcanResNet | OwnNetwork

@@ -46,7 +46,7 @@ def stack_of_passes(weights: bytes, image: np.ndarray, seeds: Sequence[int | Non
     from alframe.learners import load_model
     from alframe.learners.nets import divisor_of
 
-    module, card = load_model(weights)
+    module, _ = load_model(weights)
     noise = seed_dropout(module) if seeds[0] is not None else None
     x = torch.from_numpy(intensity_affine(image, "range").apply(image))[None]
     pad = [n for side in reversed(x.shape[2:]) for n in (0, -side % divisor_of(module))]
@@ -176,8 +176,8 @@ def test_an_image_of_another_kind_is_refused(shape: tuple[int, ...]) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(InvalidValue, match="expected a checkpoint of"):
         MCDropout(network=UNet(features=(8, 16)), passes=1).predictor([checkpoint()], CPU)
+    weights = [checkpoint(), checkpoint(contour=False)]
     with pytest.raises(InvalidValue, match="differ"):
-        weights = [checkpoint(), checkpoint(contour=False)]
         DeepEnsemble(network=UNET, members=2).predictor(weights, CPU)
 
 
