@@ -60,9 +60,11 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "installing alframe into $(VENV) (a minute or two)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-tests: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "installing alframe and what its tests need into $(VENV) (a minute or two)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@ $(VENV)/.installed

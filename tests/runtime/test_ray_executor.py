@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +135,42 @@ def test_workers_that_cannot_start_are_an_error() -> None:
 def test_what_cannot_be_had_is_refused_at_once(wanted: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         RayExecutor(**wanted)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_a_cluster_of_its_own_ends_with_its_driver(end: str) -> None:
+    """In a process of its own, as a campaign runs: after close() a second one may start; after kill -9 nothing is left."""
+    program = f"""
+import os, signal
+import ray
+from alframe.runtime import RayExecutor
+from alframe.testing.contracts.executor import affine
+for _ in range(2):
+    executor = RayExecutor(2)
+    assert dict(executor.run("affine", affine, (2, 1), range(5))) == {{n: 2 * n + 1 for n in range(5)}}
+    assert ray.cluster_resources()["CPU"] == 2
+    print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
+    if {end!r} == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    executor.close()
+    assert not ray.is_initialized()
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    ran = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert ran.returncode == (-9 if end == "kill" else 0), ran.stderr
+    sessions = [Path(line).name for line in ran.stdout.split()]
+    assert len(set(sessions)) == (1 if end == "kill" else 2)
+    for _ in range(600):
+        left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if any(name in _read(path) for name in sessions)]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert left == []
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # the process ended meanwhile
+        return ""
