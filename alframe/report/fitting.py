@@ -48,6 +48,7 @@ def training(arm: Arm, ledger: Ledger, artifacts: Artifacts) -> Figure | None:
             description=f"The last round's lowest loss is {compact(best)}.",
             x_label="epoch",
             y_label="validation loss ↓",
+            whole_x=True,
             size=(1090, 280),
         ),
         table=Table(columns=("round", "member", "epoch", "validation loss"), rows=tuple(rows)),
