@@ -26,7 +26,7 @@ _WORK = {
     Phase.SCORED: "scoring",
     Phase.SELECTED: "selecting",
     Phase.ASKED: "asking",
-    Phase.LABELLED: "waiting for labels",
+    Phase.LABELLED: "labelling",
     Phase.COMMITTED: "committing",
     Phase.CALIBRATED: "measuring",
     Phase.DONE: "closing",

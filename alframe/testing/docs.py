@@ -103,7 +103,7 @@ def run_python(page: Sequence[Block]) -> dict[str, Any]:
 
 
 def _compiled(block: Block) -> Any:
-    return compile("\n" * (block.line - 1) + block.text, block.page, "exec")
+    return compile("\n" * (block.line - 1) + block.text, block.page, "exec", dont_inherit=True)
 
 
 def check_python(block: Block) -> None:
