@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 CONTOUR_RADIUS = 3
+"""Pixels on each side of a border that count as contour (the disk of the DCAN targets)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alframe import metrics, seeding
-from alframe.composition import Placed, compose
+from alframe.composition import CONTOUR_RADIUS, Placed, compose
 from alframe.metrics import EvaluationState, MetricSpec
 from alframe.ports import (
     Artifacts,
@@ -44,6 +45,7 @@ __all__ = [
     "fit_member",
     "fused_truth",
     "observe_item",
+    "predicted_objects",
     "score_range",
 ]
 
@@ -128,12 +130,19 @@ def fused_truth(pool: Pool, item: str) -> LabelMap:
     return compose(info.shape, placed, instances=info.instances)
 
 
+def predicted_objects(
+    spec: MetricSpec, mean_CS: NDArray[np.floating[Any]], contour_S: NDArray[np.float32] | None
+) -> NDArray[np.int32]:
+    """Object numbers (S) of a prediction. A contour target is `CONTOUR_RADIUS` thick on both sides of the border, so what
+    the contour cut off is grown back by as much and the border pixel itself."""
+    grown = 0 if contour_S is None else CONTOUR_RADIUS + 1
+    return metrics.instances_from(1.0 - mean_CS[0], contour_S, min_size=spec.min_object, dilate=grown)
+
+
 def observe_item(spec: MetricSpec, item: str, prediction: Prediction, truth: LabelMap) -> EvaluationState:
     """Metric sums of one predicted item against `truth` (255 excluded)."""
     mean = moment.mean(prediction.moments)
-    found: NDArray[np.int32] | None = None
-    if spec.objects:
-        found = metrics.instances_from(1.0 - mean[0], prediction.contour, min_size=spec.min_object)
+    found = predicted_objects(spec, mean, prediction.contour) if spec.objects else None
     log_mean = None if prediction.moments.log_probability is None else moment.log_mean(prediction.moments)
     return metrics.observe(spec, item=item, mean=mean, log_mean=log_mean, truth=truth, instances=found)
 
