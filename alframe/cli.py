@@ -42,6 +42,8 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="alframe",
     help="Active learning for biomedical image segmentation: choose what an expert should label next, and show what it brought.",
+    epilog="Exit codes: 0 done · 1 run-time failure · 2 usage, configuration or data · 3 waiting for labels · 4 a budget ran dry "
+    "· 5 another driver holds the campaign · 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +119,14 @@ def test_validating_loads_no_torch_ray_zarr_or_database(tmp_path: Any) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded: [] 0"
+
+
+def test_the_page_and_the_help_name_every_verb_and_every_code(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+    leaves = [name for name, command in commands().items() if not getattr(command, "commands", None)]
+    assert [name for name in leaves if f"| `{name}` |" not in page] == []
+    assert main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for code in (0, 1, 2, 3, 4, 5, 130):
+        assert f"| {code} |" in page
+        assert re.search(rf"[:·] {code} ", shown)
