@@ -225,7 +225,8 @@ def resume(file: File, as_json: Json = False) -> None:
 
     settings = config.load(file)
     for change in access.pending_changes(settings):
-        _say(f"{'changed' if change.safe else 'unsafe'}: {change}")
+        if change.safe:  # the others are named by the refusal
+            _say(f"changed: {change}")
     _drive(settings, as_json)
 
 

@@ -180,8 +180,8 @@ def test_an_unsafe_change_is_refused_and_named(campaign: Path, capsys: Capture) 
     capsys.readouterr()
     assert main(["resume", str(campaign)]) == 2
     said = capsys.readouterr().err
-    assert "unsafe: seed: 1 → 2" in said
-    assert "unsafe: strategy.stride: 8 → 4" in said
+    assert "\n  seed: 1 → 2" in said
+    assert "\n  strategy.stride: 8 → 4" in said
     campaign.write_text(text)
     assert compose.open_campaign(config.load(campaign)).digest() == digest
 
