@@ -181,7 +181,9 @@ def ingest(file: File, as_json: Json = False) -> None:
 
     settings = config.load(file)
     with _watched() as observer:
-        pool = compose.ingest(settings, observer.counter("writing the pool"))
+        pool = compose.ingest(
+            settings, checking=observer.counter("checking"), writing=observer.counter("writing the pool")
+        )
     rows = {
         "pool": str(settings.pool_path),
         "manifest_hash": pool.manifest_hash,

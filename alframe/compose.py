@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from alframe import __version__
+from alframe import __version__, registry
 from alframe.campaign import CampaignLoop, Parts, Settings, Silent
 from alframe.config import Config, changes, digest, load, loads, to_yaml
 from alframe.errors import ConfigurationError, ConflictError, NotFound, Problem
 from alframe.metrics import MetricSpec
-from alframe.ports import Artifacts, Executor, Ledger, Observer, Pool
-from alframe.types import Compute, Split
+from alframe.ports import Artifacts, Executor, Ledger, Observer, Pool, Strategy
+from alframe.types import Compute, ItemInfo, Split
 
 __all__ = [
     "Campaign",
@@ -67,10 +66,13 @@ class Campaign(CampaignLoop):
         self.close()
 
 
-def ingest(config: Config, progress: Callable[[int, int], None] | None = None) -> Pool:
+Progress = Callable[[int, int], None]
+
+
+def ingest(config: Config, *, checking: Progress | None = None, writing: Progress | None = None) -> Pool:
     """Check all data of a configuration, then write its pool. Repeating it changes nothing.
 
-    `progress` receives items done and items in all.
+    `checking` and `writing` receive items done and items in all. Readers of other packages are used where installed.
 
     Raises:
         ConfigurationError: when the configuration names no data.
@@ -91,10 +93,16 @@ def ingest(config: Config, progress: Callable[[int, int], None] | None = None) -
                 )
             ]
         )
-    settings = replace(config.data, root=str(config.folder / config.data.root))
-    items = readers.scan(settings)
+    own = {reader.name for reader in registry.available("alframe.readers") if reader.distribution == "alframe"}
+    others = [plugin.name for plugin in registry.available("alframe.readers") if plugin.name not in own]
+    items = readers.scan(
+        config.data,
+        base=config.folder,
+        readers=[registry.find("alframe.readers", name)() for name in others],
+        progress=checking,
+    )
     config.pool_path.parent.mkdir(parents=True, exist_ok=True)
-    return write_pool(config.pool_path, items, classes=settings.classes, progress=progress)
+    return write_pool(config.pool_path, items, classes=config.data.classes, progress=writing)
 
 
 def open_pool(config: Config) -> Pool:
@@ -254,7 +262,7 @@ def plan(config: Config) -> dict[str, Any]:
     }
 
 
-def _pixels_per_query(strategy: Any, training: Any) -> int:
+def _pixels_per_query(strategy: Strategy, training: Sequence[ItemInfo]) -> int:
     shapes = [info.shape for info in training]
     window = getattr(strategy, "window", None)
     if not shapes:

@@ -1,0 +1,107 @@
+"""Fitting and predicting: learners, checkpoints, predictors and the moments of their passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alframe.ports.data import Labels, Pool
+from alframe.types import Compute
+
+__all__ = ["Checkpoint", "FitTask", "Learner", "Moments", "Prediction", "Predictor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moments:
+    """Sufficient statistics of M stochastic predictions of one item or box: a commutative monoid under ``merge``.
+
+    `count` M; `probability` Σ_m p_m (C, S; float64 or float32); `entropy` Σ_m H(p_m) in nats (S); `votes` Σ_m
+    [argmax p_m = c] (C, S) or None when not asked for; `log_probability` log Σ_m p_m (C, S; from log-softmax and
+    logsumexp, so that it never underflows) or None when not asked for. The arithmetic lives in ``strategies.moments``.
+    """
+
+    count: int
+    probability: NDArray[np.floating[Any]]
+    entropy: NDArray[np.floating[Any]]
+    votes: NDArray[np.floating[Any]] | None = None
+    log_probability: NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What a predictor says of one item: moments over its passes, and the mean contour probability (S) or None."""
+
+    moments: Moments
+    contour: NDArray[np.float32] | None = None
+
+
+class Predictor(Protocol):
+    """A fitted model (one or many members, one or many stochastic passes)."""
+
+    def predict(
+        self, image: NDArray[Any], *, spacing: Sequence[float] = (), seed: int, votes: bool = False, log: bool = False
+    ) -> Prediction:
+        """Predict a whole image of shape ``(C, *S)`` in its native dtype and range; large ones by sliding windows.
+
+        On one device type and thread count the result depends on `image`, `seed` and the checkpoints only.
+        Raises NonFiniteError when a probability is NaN or infinite.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitTask:
+    """Everything one training run depends on. One member, one restart; `seed` is its identity.
+
+    `labels` are the campaign's (training items), `validation` names items of the validation split, labelled by
+    ``pool.truth``. `initial` are the weights of the previous round for a warm start, or None for from scratch.
+    """
+
+    pool: Pool
+    labels: Labels
+    validation: tuple[str, ...]
+    member: int
+    restart: int
+    seed: int
+    compute: Compute
+    initial: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A trained member: safetensors bytes, its validation loss (lower = better), and the curve of its training.
+
+    `history` has one mapping an epoch, at least ``epoch``, ``train_loss``, ``val_loss``, ``seconds``.
+    """
+
+    weights: bytes
+    validation_loss: float
+    history: tuple[Mapping[str, float], ...] = ()
+
+
+class Learner(Protocol):
+    """Fits members and rebuilds predictors from their bytes. Holds parameters only; no weights, no state."""
+
+    @property
+    def members(self) -> int:
+        """How many independently trained members a predictor needs (1 for MC dropout)."""
+
+    @property
+    def restarts(self) -> int:
+        """How many times each member is trained; the campaign keeps the best by validation loss."""
+
+    @property
+    def warm_start(self) -> bool:
+        """Whether the campaign should pass the last round's weights as `FitTask.initial`."""
+
+    def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
+        """Train one member. `progress` receives the fraction done.
+
+        Raises NonFiniteError on a NaN loss, InvalidValue when the pool does not fit the network.
+        """
+
+    def predictor(self, checkpoints: Sequence[bytes], compute: Compute) -> Predictor:
+        """A predictor from `members` checkpoints, in member order."""
