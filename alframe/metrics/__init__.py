@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alframe.metrics.curves import PairedDifference, area_under_budget_curve, budget_to_reach, paired_difference
     from alframe.metrics.instances import instances_from
-    from alframe.metrics.observation import found_objects, observe
+    from alframe.metrics.observation import observe
     from alframe.metrics.spec import MetricSpec
     from alframe.metrics.state import EvaluationState
     from alframe.metrics.summary import reliability, summarise
@@ -19,7 +19,6 @@ __all__ = [
     "PairedDifference",
     "area_under_budget_curve",
     "budget_to_reach",
-    "found_objects",
     "instances_from",
     "observe",
     "paired_difference",
@@ -33,7 +32,6 @@ _HOME = {
     "PairedDifference": "curves",
     "area_under_budget_curve": "curves",
     "budget_to_reach": "curves",
-    "found_objects": "observation",
     "instances_from": "instances",
     "observe": "observation",
     "paired_difference": "curves",

@@ -19,7 +19,7 @@ from alframe.metrics.spec import MetricSpec
 from alframe.metrics.state import OBJECT_SUMS, EvaluationState
 from alframe.types import UNANNOTATED, LabelMap
 
-__all__ = ["PROBABILITY_FLOOR", "found_objects", "observe"]
+__all__ = ["PROBABILITY_FLOOR", "observe"]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -42,7 +42,7 @@ def observe(
 
     `item` names the unit that means and percentiles run over; states of one name add up. `mean` (C, S) is the mean
     probability p̄, `log_mean` (C, S) its logarithm from logsumexp (NLL is taken from it when given). `instances` (S)
-    are the predicted objects; None takes :func:`found_objects` without a contour.
+    are the predicted objects; None takes the components of the foreground 1 − p̄_0 (no contour).
 
     Raises:
         InvalidValue: when shapes, class ids or probabilities do not fit, or objects are asked of a truth that has none.
@@ -73,18 +73,6 @@ def observe(
         classwise=fixed(classwise),
         objects=fixed(_objects(spec, item, mean, truth, instances)),
     )
-
-
-def found_objects(spec: MetricSpec, mean: Floats, contour: Floats | None) -> NDArray[np.int32]:
-    """Predicted objects (S) from the mean probability (C, S) and the contour probability (S) if the network has one.
-
-    Foreground is 1 − p̄_0; objects grow back by `spec.grow` only where a contour cut them.
-
-    Raises:
-        InvalidValue: when the shapes differ.
-    """
-    grow = 0.0 if contour is None else spec.grow
-    return instances_from(1 - mean[0], contour, min_size=spec.min_object, dilate=grow)
 
 
 def _check_shapes(
@@ -181,5 +169,5 @@ def _objects(
             )
         truth_S = np.zeros(truth.shape, np.int32)
     if instances is None:
-        instances = found_objects(spec, mean, None)
+        instances = instances_from(1 - mean[0], None, min_size=spec.min_object)
     return object_sums(np.where(annotated, instances, 0), np.where(annotated, truth_S, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +23,7 @@ class MetricSpec:
     `classes` are the class names (position = class id, position 0 = background). `bins` confidence bins over [0, 1] of
     equal width, or of equal mass (cut from a fine histogram, so that they still merge). `both_empty` is the Dice and
     Jaccard of a class that neither the prediction nor the truth holds: 1, or left out and counted. `objects` turns on
-    the object metrics: `min_object` is the smallest predicted object that is kept (pixels or voxels), and `grow` how far an
-    object grows back where a predicted contour cut it (a contour target of radius 3 takes 4 pixels of each side).
+    the object metrics; `min_object` is the smallest predicted object that is kept (pixels or voxels).
 
     Raises:
         InvalidValue: on fewer than two classes, repeated names, or a number out of its range.
@@ -37,7 +35,6 @@ class MetricSpec:
     both_empty: BothEmpty = "one"
     objects: bool = False
     min_object: int = 64
-    grow: float = 4.0
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= UNANNOTATED or len(set(self.classes)) != len(self.classes):
@@ -48,8 +45,8 @@ class MetricSpec:
             raise InvalidValue(f"binning must be equal_width or equal_mass, got {self.binning!r}")
         if self.both_empty not in ("one", "nan"):
             raise InvalidValue(f"both_empty must be one or nan, got {self.both_empty!r}")
-        if self.min_object < 0 or not 0 <= self.grow < math.inf:
-            raise InvalidValue(f"min_object and grow must not be negative, got {self.min_object} and {self.grow}")
+        if self.min_object < 0:
+            raise InvalidValue(f"min_object must not be negative, got {self.min_object}")
 
     @property
     def fine_bins(self) -> int:

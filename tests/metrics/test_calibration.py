@@ -278,8 +278,6 @@ def test_wrong_input_is_named(draw):
         {"binning": "quantile"},
         {"both_empty": "zero"},
         {"min_object": -1},
-        {"grow": -1.0},
-        {"grow": float("inf")},
     ],
 )
 def test_a_specification_is_checked_at_birth(change):

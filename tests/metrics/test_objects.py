@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from alframe.errors import InvalidValue
-from alframe.metrics import EvaluationState, MetricSpec, found_objects, observe, summarise
+from alframe.metrics import EvaluationState, MetricSpec, observe, summarise
 from alframe.metrics.objects import object_sums
 from alframe.metrics.shapes import hausdorff
 from alframe.types import LabelMap, Metric
@@ -232,20 +231,6 @@ def test_objects_are_derived_from_the_foreground_when_none_are_given():
     metrics = summarise(SPEC, observe(SPEC, item="x", mean=np.stack([1 - p, p]), truth=maps))
     large = (np.bincount(truth.ravel())[1:] >= SPEC.min_object).sum()
     assert values_of(metrics)["objects_found"] == large
-
-
-def test_objects_grow_back_by_what_the_contour_cut():
-    truth = np.zeros((40, 60), np.int32)
-    truth[5:35, 5:30], truth[5:35, 30:55] = 1, 2
-    border = ndimage.maximum_filter(truth, 3) > ndimage.minimum_filter(truth, 3)
-    contour = (ndimage.distance_transform_edt(~border) <= 3).astype(np.float32)
-    p = np.where(truth > 0, 0.9, 0.1)
-    for grow, low, high in ((0.0, 0.6, 0.7), (4.0, 0.97, 1.0)):  # corners come back round
-        found = found_objects(replace(SPEC, grow=grow), np.stack([1 - p, p]), contour)
-        got = values_of(summarise(SPEC, state_of("x", found, truth)))
-        assert low < got["object_dice"] < high
-        assert got["objects_found"] == 2
-    assert found_objects(SPEC, np.stack([1 - p, p]), None).max() == 1
 
 
 def test_truth_without_instances():
