@@ -111,8 +111,14 @@ def test_near_the_end_no_task_waits_behind_another() -> None:
 
 
 def test_while_plenty_are_left_one_task_waits_at_each_worker() -> None:
-    schedule = make(9, workers=2, attempts=1)
+    schedule = make(9, workers=2, attempts=2)
     assert [schedule.take(0), schedule.take(0), schedule.take(0)] == [0, 1, None]
+
+
+def test_with_a_single_attempt_no_task_waits_behind_another() -> None:
+    """It would be given up for its neighbour's fault."""
+    schedule = make(9, workers=2, attempts=1)
+    assert [schedule.take(0), schedule.take(0)] == [0, None]
 
 
 def test_large_tasks_are_named_by_their_type_only() -> None:
