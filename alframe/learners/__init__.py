@@ -12,6 +12,7 @@ from alframe.learners.settings import Augmentation, Inference, Training
 
 if TYPE_CHECKING:
     from alframe.learners.checkpoints import ModelCard, load_model, read_card
+    from alframe.learners.export import to_onnx, to_torchscript
 
 __all__ = [
     "Augmentation",
@@ -26,12 +27,16 @@ __all__ = [
     "UNet",
     "load_model",
     "read_card",
+    "to_onnx",
+    "to_torchscript",
 ]
 
 _WITH_TORCH = {
     "ModelCard": "checkpoints",
     "load_model": "checkpoints",
     "read_card": "checkpoints",
+    "to_onnx": "export",
+    "to_torchscript": "export",
 }
 
 

@@ -22,8 +22,10 @@ from alframe.learners.computing import computing, mixed_precision
 from alframe.learners.dataset import TrainingSet
 from alframe.learners.losses import segmentation_loss
 from alframe.learners.nets import divisor_of, outputs_of
+from alframe.learners.nets.dcan_resnet import DcanResNetModule
 from alframe.learners.networks import Network
 from alframe.learners.optimisation import MovingAverage, learning_rate_factor, make_optimiser
+from alframe.learners.pretrained import load_encoder
 from alframe.learners.settings import Inference, NormaliseKind, Training
 from alframe.ports import Checkpoint, FitTask
 from alframe.seeding import derive, generator
@@ -110,7 +112,10 @@ class _Run:
 
     def _build(self) -> nn.Module:
         module = self.card.build()
-        if self.task.initial is not None:
+        if self.task.initial is None:
+            if isinstance(module, DcanResNetModule) and module.network.weights:
+                load_encoder(module, module.network.weights, module.network.weights_sha256)
+        else:
             before = read_card(self.task.initial)
             if before != self.card:
                 raise InvalidValue(f"a warm start needs weights of {self.card}, got {before}; train from scratch once")

@@ -83,6 +83,7 @@ class DcanResNetModule(nn.Module):
 
     def __init__(self, network: DcanResNet, *, spatial_dims: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        self.network = network
         dims, base = spatial_dims, int(64 * network.width)
         self.first_random = network.dropout_from if network.dropout > 0 else 5
         self.divisor = network.stem_stride * 8
