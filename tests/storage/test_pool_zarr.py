@@ -101,6 +101,14 @@ def _swap(path: Path) -> None:
     first.write_bytes(other)
 
 
+def _swap_names(path: Path) -> None:
+    """Two items then show each other's pixels, and every chunk still has its hash."""
+    document = json.loads((path / "manifest.json").read_bytes())
+    names = document["body"]["names"]
+    names["zeta"], names["blank"] = names["blank"], names["zeta"]
+    (path / "manifest.json").write_text(json.dumps(document))
+
+
 DAMAGES: dict[str, Damage] = {
     "missing chunk": lambda path: _chunk(path).unlink(),
     "empty chunk": lambda path: _chunk(path).write_bytes(b""),
@@ -111,6 +119,7 @@ DAMAGES: dict[str, Damage] = {
     "altered manifest": lambda path: (path / "manifest.json").write_bytes(
         (path / "manifest.json").read_bytes().replace(b'"train"', b'"test"', 1)
     ),
+    "exchanged names": _swap_names,
     "cut manifest": lambda path: (path / "manifest.json").write_bytes((path / "manifest.json").read_bytes()[:200]),
 }
 
