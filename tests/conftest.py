@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from alframe.errors import NotFound
+from alframe.testing.postgres import PostgresServer, postgres_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -52,6 +56,23 @@ def ray_cluster() -> Iterator[None]:
     yield
     if connected:
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the session's own, or a skip; tests may restart it."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgres_server())
+        except NotFound as error:
+            pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """The address of a database that is empty when the test begins."""
+    return postgres.empty("ledger")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from alframe import failpoints
@@ -123,24 +123,26 @@ class CampaignLoop:
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         ledger, lease = self.parts.ledger, self.settings.lease_seconds
         fence = ledger.claim(self.name, holder=holder, lease_seconds=lease)
-        left = Standing(status="failed", reason="the driver ended unexpectedly")
+        broken: Standing | None = Standing(status="failed", reason="the driver ended unexpectedly")
         try:
             with beating(ledger, fence, lease) as heart:
                 drive = Drive(self.settings, self.parts, fence, heart, self._writer)
                 yield drive
-            left = drive.standing
+            broken = None
         except FencedError:
-            fence = replace(fence, epoch=-1)
-            raise
+            broken = None
+            raise  # nothing is written any more, the lease of another least of all
         except AlframeError as error:
-            left = Standing(status="failed", reason=str(error))
+            broken = Standing(status="failed", reason=str(error))
             raise
         except KeyboardInterrupt:
-            left = Standing(status="stopped", reason="interrupted")
+            broken = Standing(status="stopped", reason="interrupted")
             raise
         finally:
-            if fence.epoch >= 0:
-                ledger.release(fence, status=left.status, reason=left.reason)
+            if broken is not None:
+                with suppress(AlframeError):  # what broke it says more; without a release the lease runs out by itself
+                    ledger.release(fence, status=broken.status, reason=broken.reason)
+        ledger.release(fence, status=drive.standing.status, reason=drive.standing.reason)
 
 
 class Drive:
@@ -217,7 +219,14 @@ class Drive:
         )
 
     def _work(self, record: RoundRecord) -> Round:
-        return Round(settings=self.settings, parts=self.parts, fence=self.fence, record=record, writer=self.writer)
+        return Round(
+            settings=self.settings,
+            parts=self.parts,
+            fence=self.fence,
+            record=record,
+            writer=self.writer,
+            alive=self.heart.check,
+        )
 
     def _advance(self, record: RoundRecord) -> RoundRecord | None:
         """One phase: work, then one transaction. None when answers are missing."""

@@ -76,9 +76,11 @@ def _train(work: Round, runs: list[tuple[int, int]]) -> dict[str, ArtifactRef]:
     )
     parts.observer.phase_started(work.index, Phase.TRAINED, len(runs))
     parts.observer.advanced(len(runs) - len(missing))
-    for position, checkpoint in parts.executor.run("fit", fit_member, context, jobs):
+    fitted = parts.executor.run("fit", fit_member, context, jobs)
+    for done, (position, checkpoint) in enumerate(fitted, start=len(runs) - len(missing) + 1):
+        work.alive()
         stored |= _keep(work, missing[position], checkpoint)
-        parts.observer.advanced(1)
+        parts.observer.advanced(done)
     return stored
 
 
@@ -184,11 +186,13 @@ def ask(work: Round) -> Transition:
         jobs = [ExplainJob(item=item, boxes=tuple(q.box for q in by_item[item])) for item in sorted(by_item)]
         work.parts.observer.phase_started(work.index, Phase.ASKED, len(jobs))
         shown: dict[str, ArtifactRef] = {}
-        for position, refs in work.parts.executor.run("explain", explain_boxes, _score_context(work), jobs):
+        explained = work.parts.executor.run("explain", explain_boxes, _score_context(work), jobs)
+        for done, (position, refs) in enumerate(explained, start=1):
             shown |= {query.id: ref for query, ref in zip(by_item[jobs[position].item], refs, strict=True)}
-            work.parts.observer.advanced(1)
+            work.parts.observer.advanced(done)
         queries = tuple(replace(query, prefill=shown[query.id]) for query in queries)
     if queries:
+        work.alive()
         work.parts.oracle.ask(work.settings.name, queries)
     return Transition(round=work.index, source=Phase.SELECTED, target=Phase.ASKED, queries=queries)
 

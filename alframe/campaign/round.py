@@ -23,13 +23,17 @@ Job = TypeVar("Job")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Round:
-    """Settings, parts and the round in hand. Values read from the ledger are cached: a round sees one state of it."""
+    """Settings, parts and the round in hand. Values read from the ledger are cached: a round sees one state of it.
+
+    `alive` raises FencedError once the driver's lease is lost; long phases ask it after every result.
+    """
 
     settings: Settings
     parts: Parts
     fence: Fence
     record: RoundRecord
     writer: AnswerWriter
+    alive: Callable[[], None]
 
     @property
     def index(self) -> int:
@@ -124,8 +128,9 @@ class Round:
         self.parts.observer.phase_started(self.index, phase, len(jobs))
         self.parts.observer.advanced(len(jobs) - len(missing))
         running = self.parts.executor.run(prefix, function, context, [jobs[k] for k in missing])
-        for position, refs in running:
+        for done, (position, refs) in enumerate(running, start=len(jobs) - len(missing) + 1):
+            self.alive()
             for part, key in keys[missing[position]].items():
                 stored[key] = ledger.record_artifact(self.fence, self.index, key, refs[part])
-            self.parts.observer.advanced(1)
+            self.parts.observer.advanced(done)
         return [{part: stored[key] for part, key in parts.items()} for parts in keys]

@@ -16,8 +16,10 @@ from alframe.storage.engine import open_engine, parse_url, sqlite_path, writer_t
 __all__ = ["Database"]
 
 T = TypeVar("T")
-_PAUSES = (0.1, 0.3, 1.0, 3.0)
-"""Seconds between attempts when PostgreSQL is away; SQLite waits for its lock instead."""
+_PAUSES = (0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 10.0)
+"""Seconds between attempts when PostgreSQL went away: enough for a restart. SQLite waits for its lock instead."""
+_FIRST_PAUSES = (0.1, 0.3)
+"""The same as long as the server was never reached: its address may be wrong."""
 
 
 class Database:
@@ -34,6 +36,7 @@ class Database:
         self._engine = open_engine(self._url)
         self.shown = self._url.render_as_string(hide_password=True)
         self.file = sqlite_path(self._url) if self._url.get_backend_name() == "sqlite" else None
+        self._reached = False
 
     def close(self) -> None:
         """Close all connections. Idempotent."""
@@ -53,6 +56,10 @@ class Database:
                 connection.begin(),
             ):
                 result = work(connection)
+                if (
+                    self.file is None
+                ):  # after many rows in one call, PostgreSQL 15 does not count a silent client as idle
+                    connection.exec_driver_sql("SELECT 1")
                 failpoints.reach(f"ledger.{method}.before_commit")
             failpoints.reach(f"ledger.{method}.after_commit")
             return result
@@ -69,10 +76,12 @@ class Database:
         return self._attempt("read", transaction)
 
     def _attempt(self, method: str, transaction: Callable[[], T]) -> T:
-        pauses = iter(_PAUSES if self.file is None else ())
+        pauses = iter(() if self.file is not None else _PAUSES if self._reached else _FIRST_PAUSES)
         while True:
             try:
-                return transaction()
+                result = transaction()
+                self._reached = True
+                return result
             except IntegrityError as error:
                 raise ConflictError(
                     f"{method}: the ledger holds other rows under the same identity: {error.orig}"

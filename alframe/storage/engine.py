@@ -27,6 +27,8 @@ __all__ = ["EpochSeconds", "open_engine", "parse_url", "sqlite_path", "writer_tu
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for its turn before it gives up."""
+IDLE_SECONDS = 15.0
+"""PostgreSQL ends a transaction whose client is silent for so long (a stopped process), before others give up waiting."""
 _SAFE_SQLITE = (3, 51, 3)
 _REMOTE = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fuse.sshfs")
@@ -98,9 +100,18 @@ def open_engine(url: URL) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
-    options = "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=30000"
+    timeouts = {"idle_in_transaction_session_timeout": IDLE_SECONDS, "lock_timeout": BUSY_SECONDS}
+    arguments = {
+        "connect_timeout": 10,
+        "options": " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in timeouts.items()),
+        # a server that vanished without a word is noticed within half a minute, not within the hours of the defaults
+        "tcp_user_timeout": 30_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+    }
     try:
-        return create_engine(url, connect_args={"connect_timeout": 10, "options": options})
+        return create_engine(url, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise ExtraMissing("PostgreSQL needs psycopg 3: pip install 'alframe[postgres]'") from error
 

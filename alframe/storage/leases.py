@@ -61,8 +61,18 @@ def claim(connection: Connection, name: str, holder: str, lease_seconds: float) 
         raise not_found(connection, name)
     until = timestamp(row.lease_until)
     raise LeaseHeld(
-        f"campaign {name!r} is driven by {row.holder} until {until} at least; stop that driver, or wait until then"
+        f"campaign {name!r} is driven by {_shown(row.holder, connection)} until {until} at least; "
+        "stop that driver, or wait until then"
     )
+
+
+def _shown(holder: str, connection: Connection) -> str:
+    """`holder` for a person. Only beside a local file do equal host names surely mean this machine."""
+    host, _, pid = holder.rpartition(":")[0].rpartition(":")
+    if not pid.isdecimal():
+        return holder
+    here = connection.dialect.name == "sqlite" and host == socket.gethostname()
+    return f"process {pid} on {'this machine' if here else host} ({holder})"
 
 
 def _length(lease_seconds: float) -> float:

@@ -1,13 +1,8 @@
-"""The ledger contract on a real PostgreSQL server, started for this module in a folder of its own."""
+"""The ledger contract on a real PostgreSQL server, and what that server alone promises."""
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from alframe import failpoints
 from alframe.errors import FencedError, StoreUnavailable
@@ -23,62 +18,15 @@ from alframe.ports import Ledger
 from alframe.storage import SqlLedger, database, engine, migrations
 from alframe.storage.tables import metadata
 from alframe.testing.contracts import ledger as samples
+from alframe.testing.postgres import PostgresServer
 from alframe.types import Phase
 
 pytestmark = pytest.mark.postgres
 
 
-class Server:
-    """A throw-away PostgreSQL cluster that listens on a socket in its folder only."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self.programs, self.folder = programs, folder
-        self.user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-        self._run("initdb", "--pgdata", str(folder / "data"), "--auth=trust", "--username=alframe", "--no-sync")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self.programs / program), *arguments]
-        subprocess.run(command, user=self.user, check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
-
-    def control(self, *arguments: str) -> None:
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
-        log = str(self.folder / "log")
-        self._run("pg_ctl", "--pgdata", str(self.folder / "data"), "--wait", "-o", options, "-l", log, *arguments)
-
-    def url(self, name: str) -> str:
-        return f"postgresql://alframe@/{name}?host={self.folder}"
-
-    def sql(self, statement: str, name: str = "postgres") -> None:
-        made = create_engine(self.url(name), isolation_level="AUTOCOMMIT")
-        with made.connect() as connection:
-            connection.execute(text(statement))
-        made.dispose()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = programs[-1].parent if programs else shutil.which("initdb")
-    if not found:
-        pytest.skip("no PostgreSQL server programs are installed")
-    folder = Path(tempfile.mkdtemp(prefix="alframe-pg-"))
-    if os.geteuid() == 0:
-        try:
-            os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-        except KeyError:
-            pytest.skip("run as root, and there is no user postgres to run the server as")
-    made = Server(Path(found), folder)
-    made.control("start")
-    yield made
-    made.control("--mode=immediate", "stop")
-    shutil.rmtree(folder)
-
-
 @pytest.fixture
-def url(server: Server) -> Iterator[str]:
-    server.sql("CREATE DATABASE ledger")
-    yield server.url("ledger")
-    server.sql("DROP DATABASE ledger WITH (FORCE)")
+def url(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture
@@ -111,7 +59,7 @@ def test_the_migrations_make_the_tables_of_the_code(url: str) -> None:
 
 
 def test_a_restart_in_the_middle_of_a_step_is_retried(
-    server: Server, url: str, open_ledger: Callable[[], SqlLedger]
+    postgres: PostgresServer, url: str, open_ledger: Callable[[], SqlLedger]
 ) -> None:
     ledger = open_ledger()
     fence = samples.start(ledger)
@@ -120,7 +68,7 @@ def test_a_restart_in_the_middle_of_a_step_is_retried(
     def restart(name: str) -> None:
         if name in ("ledger.advance.before_commit", "ledger.begin_round.before_commit") and name not in restarts:
             restarts.append(name)
-            server.control("--mode=immediate", "restart")
+            postgres.control("--mode=immediate", "restart")
 
     with failpoints.installed(restart):
         ledger.advance(fence, samples.step(Phase.PLANNED, Phase.SELECTED, queries=samples.sample_queries(3)))
@@ -132,30 +80,59 @@ def test_a_restart_in_the_middle_of_a_step_is_retried(
 
 
 def test_an_acknowledgement_lost_in_a_restart_is_found_again(
-    server: Server, open_ledger: Callable[[], SqlLedger]
+    postgres: PostgresServer, open_ledger: Callable[[], SqlLedger]
 ) -> None:
     ledger = open_ledger()
     fence = samples.start(ledger)
     taken = samples.step(Phase.PLANNED, Phase.SELECTED, queries=samples.sample_queries(3), seconds=1.0)
     ledger.advance(fence, taken)
-    server.control("--mode=immediate", "restart")
+    postgres.control("--mode=immediate", "restart")
     ledger.advance(fence, taken)
     assert ledger.seconds("c") == ((0, Phase.SELECTED, 1.0),)
 
 
 def test_a_server_that_stays_away_is_an_error(
-    server: Server, open_ledger: Callable[[], SqlLedger], monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer, open_ledger: Callable[[], SqlLedger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = open_ledger()
     fence = samples.start(ledger)
     monkeypatch.setattr(database, "_PAUSES", (0.01, 0.02))
-    server.control("--mode=fast", "stop")
+    postgres.control("--mode=fast", "stop")
     try:
         with pytest.raises(StoreUnavailable, match="acknowledged nothing"):
             ledger.renew(fence, lease_seconds=60)
     finally:
-        server.control("start")
+        postgres.control("start")
     ledger.renew(fence, lease_seconds=60)
+
+
+def test_a_wrong_address_is_said_soon(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long patience is for a server that was there before."""
+    waited: list[float] = []
+    monkeypatch.setattr(database.time, "sleep", waited.append)
+    with pytest.raises(StoreUnavailable, match="does not exist"):
+        SqlLedger(postgres.url("misspelled"))
+    assert sum(waited) < 1
+
+
+def test_a_session_that_froze_in_a_transaction_does_not_block_its_heir(
+    url: str, open_ledger: Callable[[], SqlLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends it; when it wakes it is fenced."""
+    monkeypatch.setattr(engine, "IDLE_SECONDS", 0.3)
+    frozen, heir = open_ledger(), open_ledger()
+    old = samples.start(frozen)
+    frozen.renew(old, lease_seconds=0)
+    before: list[object] = []
+
+    def freeze(name: str) -> None:
+        if name == "ledger.advance.before_commit":
+            heir.claim("c", holder=samples.OTHER, lease_seconds=600)
+            before.append(samples.contents(heir))
+
+    with failpoints.installed(freeze), pytest.raises(FencedError, match=samples.OTHER):
+        frozen.advance(old, samples.step(Phase.PLANNED, Phase.SELECTED, queries=samples.sample_queries(3)))
+    assert before == [samples.contents(heir)]
 
 
 def test_nobody_takes_over_in_the_middle_of_a_step(open_ledger: Callable[[], SqlLedger]) -> None:
