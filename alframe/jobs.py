@@ -6,7 +6,6 @@ store and returns references and sums. Nothing here depends on which worker runs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -147,13 +146,6 @@ def observe_item(spec: MetricSpec, item: str, prediction: Prediction, truth: Lab
     return metrics.observe(spec, item=item, mean=mean, log_mean=log_mean, truth=truth, instances=found)
 
 
-def _merged(spec: MetricSpec, states: Iterable[EvaluationState]) -> EvaluationState:
-    total = EvaluationState.empty(spec)
-    for state in states:
-        total = total.merge(state)
-    return total
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreContext:
     """What all scoring jobs of a round share.
@@ -190,7 +182,7 @@ def score_range(context: ScoreContext, items: tuple[str, ...]) -> dict[str, Arti
         merged = Candidates.concatenate(tables) if tables else Candidates.empty(axes)
         refs["candidates"] = context.artifacts.put_table("scores", merged.columns())
     if context.pool_metrics is not None:
-        total = _merged(context.pool_metrics, states)
+        total = EvaluationState.empty(context.pool_metrics).merge(*states)
         refs["state"] = context.artifacts.put_arrays("metrics", total.to_arrays())
     return refs
 
@@ -274,5 +266,5 @@ def evaluate_range(context: EvaluateContext, items: tuple[str, ...]) -> dict[str
         )
         for item in items
     )
-    total = _merged(context.spec, states)
+    total = EvaluationState.empty(context.spec).merge(*states)
     return {"state": context.artifacts.put_arrays("metrics", total.to_arrays())}

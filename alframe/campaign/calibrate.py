@@ -61,15 +61,13 @@ def _states(work: Round, after: CommittedLabels) -> Iterable[tuple[str, MetricSp
 
 
 def _merge(work: Round, spec: MetricSpec, refs: Iterable[ArtifactRef]) -> EvaluationState:
-    total = EvaluationState.empty(spec)
-    for ref in refs:
-        total = total.merge(EvaluationState.from_arrays(work.parts.artifacts.get_arrays(ref)))
-    return total
+    stored = (EvaluationState.from_arrays(work.parts.artifacts.get_arrays(ref)) for ref in refs)
+    return EvaluationState.empty(spec).merge(*stored)
 
 
 def _acquired(work: Round, spec: MetricSpec, after: CommittedLabels) -> EvaluationState:
     """The prediction that was stored before the answer, against the answer."""
-    total = EvaluationState.empty(spec)
+    states: list[EvaluationState] = []
     for query in work.queries:
         if query.prefill is None:
             continue
@@ -78,9 +76,8 @@ def _acquired(work: Round, spec: MetricSpec, after: CommittedLabels) -> Evaluati
         new = ~work.labels.labels(query.item).annotated[query.box.slices]
         answered = replace(truth, classes=np.where(new, truth.classes, np.uint8(255)), instances=None)
         if answered.annotated.any():
-            state = metrics.observe(spec, item=query.id, mean=mean, log_mean=None, truth=answered, instances=None)
-            total = total.merge(state)
-    return total
+            states.append(metrics.observe(spec, item=query.id, mean=mean, truth=answered))
+    return EvaluationState.empty(spec).merge(*states)
 
 
 def _cost(work: Round, after: CommittedLabels, answers: tuple[AnswerRecord, ...]) -> Iterable[Metric]:
