@@ -15,6 +15,8 @@ __all__ = ["Heartbeat", "beating"]
 MISSES = 2
 """So many failed renewals in a row end the driver: a third of the lease is left then."""
 
+STOP_SECONDS = 5.0
+
 
 class Heartbeat:
     """Renews a lease at a third of its length from a thread of its own; remembers why it could not.
@@ -59,9 +61,9 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait for the thread."""
+        """End. A renewal that hangs is left behind: once the lease is given back it is refused."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(timeout=STOP_SECONDS)
 
 
 @contextmanager

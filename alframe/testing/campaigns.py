@@ -55,12 +55,17 @@ def small_campaign(
     initial: int = 2,
     batch: int = 4,
     replicas: int = 1,
+    ledger_url: str = "",
+    lease_seconds: float = 60.0,
 ) -> CampaignLoop:
-    """A campaign of a second: two rounds of region BALD by default. The same arguments give the same digest."""
+    """A campaign of a second: two rounds of region BALD by default, its SQLite ledger in `folder` unless `ledger_url` names one.
+
+    The same arguments give the same digest, whatever the ledger.
+    """
     from alframe.oracles import Simulated
 
     pool = pool or blobs()
-    ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}")
+    ledger = SqlLedger(ledger_url or f"sqlite:///{folder / 'ledger.db'}")
     try:
         ledger.campaign(name)
     except NotFound:
@@ -75,6 +80,7 @@ def small_campaign(
             budget=budget or Budget(rounds=2),
             part=3,
             replicas=replicas,
+            lease_seconds=lease_seconds,
         ),
         Parts(
             pool=pool,

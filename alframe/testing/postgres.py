@@ -66,7 +66,8 @@ class PostgresServer:
         try:
             self._sql(
                 name,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()",
                 "DROP SCHEMA public CASCADE",
                 "CREATE SCHEMA public",
             )
