@@ -6,7 +6,7 @@ copy opened elsewhere reads the same immutable bytes.
 """
 
 from alframe.ports.acquisition import ItemView, Oracle, Strategy
-from alframe.ports.data import Artifacts, ItemArrays, Labels, Pool, PoolItem
+from alframe.ports.data import Artifacts, ItemArrays, Labels, Pool, PoolItem, StoredFile, Upkeep
 from alframe.ports.ledger import CampaignRecord, Fence, Ledger, RoundRecord, Transition
 from alframe.ports.modelling import Checkpoint, FitTask, Learner, Moments, Prediction, Predictor
 from alframe.ports.running import Executor, Observer
@@ -31,6 +31,8 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RoundRecord",
+    "StoredFile",
     "Strategy",
     "Transition",
+    "Upkeep",
 ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alframe.types import ArtifactRef, Box, ItemInfo, LabelMap, Split
 
-__all__ = ["Artifacts", "ItemArrays", "Labels", "Pool", "PoolItem"]
+__all__ = ["Artifacts", "ItemArrays", "Labels", "Pool", "PoolItem", "StoredFile", "Upkeep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,6 +59,9 @@ class Pool(Protocol):
         Raises NotFound when the item has no truth by that rater.
         """
 
+    def verify(self) -> None:
+        """Read all that the pool holds. Raises ArtifactDamaged, naming each part that is missing or not what was written."""
+
 
 class Artifacts(Protocol):
     """Immutable content-addressed bytes. A ``put`` returns after the bytes and their folder entry are durable.
@@ -83,6 +86,31 @@ class Artifacts(Protocol):
 
     def get_table(self, ref: ArtifactRef) -> dict[str, NDArray[Any]]:
         """The inverse of :meth:`put_table`; strings come back as NumPy unicode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """What lies in an artifact store, by its place: `age` in seconds since it was last put; `ref` is None for anything that is
+    no artifact, of which `unfinished` ones were left behind by a killed writer."""
+
+    place: str
+    age: float
+    ref: ArtifactRef | None = None
+    unfinished: bool = False
+
+
+@runtime_checkable
+class Upkeep(Protocol):
+    """What a store of artifacts offers to whoever keeps it in order (`alframe fsck`). Safe beside writers."""
+
+    def stored(self) -> Iterator[StoredFile]:
+        """All that is there, sorted by place; what is in quarantine is left out. Nothing is read or verified."""
+
+    def delete(self, file: StoredFile, *, older: float) -> bool:
+        """Remove a file unless it was put again within the last `older` seconds; whether it is gone now."""
+
+    def quarantine(self, ref: ArtifactRef) -> str:
+        """Take the bytes of `ref` out of the store without losing them; returns where they are kept. Raises ArtifactMissing."""
 
 
 class Labels(Protocol):

@@ -110,6 +110,16 @@ class Ledger(Protocol):
     def artifacts(self, name: str, round: int) -> dict[str, ArtifactRef]:
         """Named artifacts of a round."""
 
+    def rename_artifact(self, fence: Fence, old: ArtifactRef, new: ArtifactRef) -> int:
+        """Let every artifact and pre-fill of the campaign that is named `old` be named `new`; how many rows changed.
+
+        For bytes that were recomputed after a damage and came out different. The masks of answers are never renamed.
+        Raises InvalidValue when the kinds differ, or are a label's (``mask``, ``answer``).
+        """
+
+    def named(self) -> frozenset[str]:
+        """Every SHA-256 (hex) that any row of any campaign names, and perhaps others: what must not be collected."""
+
     def advance(self, fence: Fence, transition: Transition) -> None:
         """Write all rows of a phase and step it, atomically. A repeat of a step already taken changes nothing.
 

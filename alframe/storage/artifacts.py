@@ -9,20 +9,28 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from numpy.typing import NDArray
 
 from alframe import failpoints
 from alframe.errors import ArtifactDamaged, ArtifactMissing, InvalidValue, StoreUnavailable
+from alframe.ports import StoredFile
 from alframe.storage import arrays as array_format
 from alframe.storage import parquet
 from alframe.storage.durable import TEMPORARY, fsync_folder, make_folders, write_file
 from alframe.types import ArtifactRef
 
-__all__ = ["FileArtifacts"]
+__all__ = ["QUARANTINE", "FileArtifacts"]
+
+QUARANTINE = ".quarantine"
+"""Folder of the store for damaged or unnamed labels; a name that no kind can have."""
 
 _KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -48,7 +56,7 @@ class FileArtifacts:
         path = self._path(ref)
         try:
             make_folders(self.root, kind, path.parent.name)
-            if _holds(path, data):
+            if _touched(path) and _holds(path, data):
                 fsync_folder(path.parent)  # whoever wrote it may have died before this
             else:
                 write_file(path, data, lambda step: failpoints.reach(f"artifact.{kind}.{step}"))
@@ -98,18 +106,56 @@ class FileArtifacts:
         """The inverse of :meth:`put_table`. Raises ArtifactMissing, ArtifactDamaged, InvalidValue."""
         return parquet.decode(self.get(ref))
 
-    def hashes(self, kind: str) -> Iterator[str]:
-        """The SHA-256 names of all stored artifacts of one kind, sorted; unfinished files are left out."""
-        folder = self.root / _checked_kind(kind)
-        for shelf in sorted(folder.iterdir()) if folder.is_dir() else ():
-            yield from sorted(entry.name for entry in shelf.iterdir() if not entry.name.startswith(TEMPORARY))
+    def stored(self) -> Iterator[StoredFile]:
+        """All files of the store, sorted by place, without those in quarantine."""
+        for folder, shelves, files in os.walk(self.root):
+            shelves[:] = sorted(shelf for shelf in shelves if shelf != QUARANTINE)
+            for name in sorted(files):
+                path = Path(folder, name)
+                with suppress(FileNotFoundError):  # a writer finished, or somebody else collects
+                    yield self._described(path, path.lstat())
 
-    def delete(self, ref: ArtifactRef) -> None:
-        """Remove an artifact that no ledger row names (the caller knows). Does nothing when it is absent already."""
-        path = self._path(ref)
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
+    def _described(self, path: Path, status: os.stat_result) -> StoredFile:
+        place, age = path.relative_to(self.root), time.time() - status.st_mtime
+        if path.name.startswith(TEMPORARY):
+            return StoredFile(place=str(place), age=age, unfinished=True)
+        if len(place.parts) == 3 and _KIND.fullmatch(place.parts[0]) and _SHA256.fullmatch(path.name):
+            ref = ArtifactRef(kind=place.parts[0], sha256=path.name, size=status.st_size)
+            if self._path(ref) == path and S_ISREG(status.st_mode):
+                return StoredFile(place=str(place), age=age, ref=ref)
+        return StoredFile(place=str(place), age=age)
+
+    def delete(self, file: StoredFile, *, older: float) -> bool:
+        """Remove a file that no ledger row names (the caller knows), unless it was put within the last `older` seconds.
+
+        Raises:
+            InvalidValue: when the place is outside the store.
+        """
+        path = self.root / file.place
+        if ".." in path.parts:
+            raise InvalidValue(f"expected a place inside {self.root}, got {file.place!r}")
+        with suppress(FileNotFoundError):
+            if time.time() - path.lstat().st_mtime < older:
+                return False
+            path.unlink()
             fsync_folder(path.parent)
+        return True
+
+    def quarantine(self, ref: ArtifactRef) -> str:
+        """Move the bytes of `ref` to the folder ``.quarantine`` of the store. Raises ArtifactMissing, StoreUnavailable."""
+        path = self._path(ref)
+        try:
+            kept = make_folders(self.root, QUARANTINE) / f"{ref.kind}-{ref.sha256}-{secrets.token_hex(4)}"
+            path.rename(kept)
+            fsync_folder(kept.parent)
+            fsync_folder(path.parent)
+        except FileNotFoundError as error:
+            raise ArtifactMissing(
+                f"{ref.kind} {ref.sha256} is not under {self.root}; there is nothing to keep"
+            ) from error
+        except OSError as error:
+            raise StoreUnavailable(f"cannot move {path} to quarantine: {error}; it stays where it is") from error
+        return str(kept)
 
     def _path(self, ref: ArtifactRef) -> Path:
         if not _SHA256.fullmatch(ref.sha256):
@@ -121,6 +167,15 @@ def _checked_kind(kind: str) -> str:
     if not _KIND.fullmatch(kind):
         raise InvalidValue(f"an artifact kind is a lower-case name such as 'mask', got {kind!r}")
     return kind
+
+
+def _touched(path: Path) -> bool:
+    """Whether there is a file at `path`; it counts as put now, so that nobody collects it before its row is written."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, select, update
 
 from alframe.errors import ConflictError, NotFound
 from alframe.ports import CampaignRecord, Fence, RoundRecord, Transition
-from alframe.storage import leases, migrations, rows, steps
+from alframe.storage import leases, migrations, renames, rows, steps
 from alframe.storage.database import Database
 from alframe.storage.engine import EpochSeconds
 from alframe.storage.tables import answers, artifacts, bins, campaigns, metrics, phases, queries, rounds
@@ -145,6 +145,12 @@ class SqlLedger:
             lambda connection: steps.record_artifact(connection, fence.campaign, round, key, ref),
         )
 
+    def rename_artifact(self, fence: Fence, old: ArtifactRef, new: ArtifactRef) -> int:
+        """Name recomputed bytes in every row that named the old ones; how many. Raises FencedError, NotFound, InvalidValue."""
+        return self._fenced(
+            "rename_artifact", fence, lambda connection: renames.rename(connection, fence.campaign, old, new)
+        )
+
     def advance(self, fence: Fence, transition: Transition) -> None:
         """Write a phase and step it, atomically; a repeat changes nothing.
 
@@ -153,6 +159,10 @@ class SqlLedger:
         self._fenced("advance", fence, lambda connection: steps.advance(connection, fence.campaign, transition))
 
     # -- reading -------------------------------------------------------------------------------------------------------
+
+    def named(self) -> frozenset[str]:
+        """Every hash that a column ``sha256`` or ``…_sha256`` of any table holds."""
+        return self._database.read(renames.named)
 
     def rounds(self, name: str) -> tuple[RoundRecord, ...]:
         """Rounds in order. Raises NotFound, as all that follow."""

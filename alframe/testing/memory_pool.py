@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alframe.errors import InvalidValue, NotFound
+from alframe.errors import ArtifactDamaged, InvalidValue, NotFound
 from alframe.ports import ItemArrays, PoolItem
 from alframe.storage.pool_manifest import check_arrays, check_infos, describe, manifest_hash
 from alframe.types import Box, ItemInfo, LabelMap, Split
@@ -66,6 +66,12 @@ class MemoryPool:
     def manifest_hash(self) -> str:
         """SHA-256 (hex) over items, splits, classes and array contents."""
         return self._hash
+
+    def verify(self) -> None:
+        """Compare the arrays with the hash that they had. Raises ArtifactDamaged."""
+        entries = [describe(info, self._arrays[name]) for name, info in self._infos.items()]
+        if manifest_hash(self._classes, entries) != self._hash:
+            raise ArtifactDamaged("the arrays of this pool were changed after it was made; make it again")
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from alframe import failpoints
-from alframe.errors import ArtifactDamaged, InvalidValue, StoreUnavailable
+from alframe.errors import ArtifactDamaged, ArtifactMissing, InvalidValue, StoreUnavailable
 from alframe.storage import FileArtifacts, arrays, parquet
 from alframe.storage.durable import TEMPORARY
 from alframe.testing.contracts.artifacts import ArtifactsContract
@@ -99,11 +100,11 @@ def test_kill_leaves_all_or_nothing(store: FileArtifacts, step: str) -> None:
     environment = os.environ | {"ALFRAME_FAILPOINT": f"artifact.mask.{step}"}
     child = subprocess.run([sys.executable, "-c", KILLED, str(store.root)], env=environment, check=False)
     assert child.returncode == -9
-    names = list(store.hashes("mask"))
+    names = _names(store)
     assert len(names) == (step in ("after_rename", "after_folder"))
     ref = store.put("mask", b"precious" * 100)
     assert store.get(ref) == b"precious" * 100
-    assert list(store.hashes("mask")) == [ref.sha256]
+    assert _names(store) == [ref.sha256]
 
 
 def test_a_full_disk_leaves_nothing(store: FileArtifacts) -> None:
@@ -117,15 +118,51 @@ def test_a_full_disk_leaves_nothing(store: FileArtifacts) -> None:
     assert store.get(store.put("checkpoint", b"weights")) == b"weights"
 
 
-def test_hashes_and_delete(store: FileArtifacts) -> None:
-    assert list(store.hashes("mask")) == []
+def _names(store: FileArtifacts) -> list[str]:
+    return [file.ref.sha256 for file in store.stored() if file.ref]
+
+
+def test_stored_tells_artifacts_from_leftovers_and_strangers(store: FileArtifacts) -> None:
+    assert list(store.stored()) == []
     refs = [store.put("mask", bytes([n])) for n in range(20)]
-    store.put("scores", b"other kind")
-    (_path(store, refs[0]).parent / f"{TEMPORARY}left").write_bytes(b"half")
-    assert list(store.hashes("mask")) == sorted(ref.sha256 for ref in refs)
-    store.delete(refs[3])
-    store.delete(refs[3])
-    assert list(store.hashes("mask")) == sorted(ref.sha256 for ref in refs if ref != refs[3])
+    other = store.put("scores", b"other kind")
+    shelf = _path(store, refs[0]).parent
+    (shelf / f"{TEMPORARY}left").write_bytes(b"half")
+    (shelf / "notes.txt").write_text("mine")
+    (shelf / ("0" * 64)).write_bytes(b"on the wrong shelf")
+    found = list(store.stored())
+    assert [file.ref for file in found if file.ref] == [*sorted(refs, key=lambda ref: ref.sha256), other]
+    assert [Path(file.place).name for file in found if file.unfinished] == [f"{TEMPORARY}left"]
+    assert {Path(file.place).name for file in found if not file.ref and not file.unfinished} == {"notes.txt", "0" * 64}
+
+
+def test_delete_leaves_what_was_put_again(store: FileArtifacts) -> None:
+    ref = store.put("scores", b"rows")
+    os.utime(_path(store, ref), (1.0, 1.0))
+    [old] = store.stored()
+    assert old.age > 1e6
+    store.put("scores", b"rows")
+    assert not store.delete(old, older=3600)
+    assert store.get(ref) == b"rows"
+    os.utime(_path(store, ref), (1.0, 1.0))
+    assert store.delete(old, older=3600)
+    assert store.delete(old, older=3600)  # gone already
+    assert _names(store) == []
+    with pytest.raises(InvalidValue, match="inside"):
+        store.delete(replace(old, place="../elsewhere"), older=0)
+
+
+def test_quarantine_keeps_the_bytes_out_of_the_way(store: FileArtifacts) -> None:
+    ref = store.put("mask", b"a label")
+    _path(store, ref).write_bytes(b"a lobel")
+    kept = store.quarantine(ref)
+    assert Path(kept).read_bytes() == b"a lobel"
+    assert list(store.stored()) == []
+    with pytest.raises(ArtifactMissing):
+        store.get(ref)
+    with pytest.raises(ArtifactMissing):
+        store.quarantine(ref)
+    assert store.get(store.put("mask", b"a label")) == b"a label"
 
 
 def test_array_bytes_do_not_depend_on_the_process() -> None:

@@ -248,6 +248,56 @@ class LedgerContract:
         with pytest.raises(NotFound, match="round 7"):
             ledger.record_artifact(fence, 7, "k", sample_ref(1))
 
+    def test_recomputed_bytes_take_the_place_of_damaged_ones(self, open_ledger: OpenLedger) -> None:
+        ledger = open_ledger()
+        fence, old, new = start(ledger, rounds=2), sample_ref(1, "checkpoint"), sample_ref(2, "checkpoint")
+        for round, key in ((0, "checkpoint/0/0"), (0, "member/0"), (1, "member/0")):
+            ledger.record_artifact(fence, round, key, old)
+        ledger.record_artifact(fence, 1, "member/1", replace(old, kind="other"))
+        assert ledger.rename_artifact(fence, old, new) == 3
+        assert ledger.rename_artifact(fence, old, new) == 0
+        assert ledger.artifacts("c", 0) == {"checkpoint/0/0": new, "member/0": new}
+        assert ledger.artifacts("c", 1) == {"member/0": new, "member/1": replace(old, kind="other")}
+        with pytest.raises(InvalidValue):
+            ledger.rename_artifact(fence, new, sample_ref(3, "scores"))
+        shown, better = sample_ref(4, "prefill"), sample_ref(5, "prefill")
+        queries = tuple(replace(query, prefill=shown) for query in sample_queries(2))
+        ledger.advance(fence, Transition(round=0, source=Phase.PLANNED, target=Phase.ASKED, queries=queries))
+        assert ledger.rename_artifact(fence, shown, better) == 2
+        assert {query.prefill for query in ledger.queries("c")} == {better}
+        ledger.release(fence, status="stopped")
+        ledger.claim("c", holder=OTHER, lease_seconds=600)
+        with pytest.raises(FencedError):
+            ledger.rename_artifact(fence, better, shown)
+
+    def test_labels_are_never_renamed(self, ledger: Ledger) -> None:
+        fence = start(ledger)
+        [query] = sample_queries(1)
+        answer = sample_answer(query, sequence=0, round=0)
+        step = Transition(
+            round=0, source=Phase.PLANNED, target=Phase.LABELLED, queries=(query,), answers=(answer,), artifacts={}
+        )
+        ledger.advance(fence, step)
+        assert answer.mask is not None
+        for kind in ("mask", "answer"):
+            with pytest.raises(InvalidValue, match="no label"):
+                ledger.rename_artifact(fence, replace(answer.mask, kind=kind), sample_ref(9, kind))
+        assert ledger.answers("c") == (answer,)
+
+    def test_all_that_rows_name_is_known(self, ledger: Ledger) -> None:
+        assert not ledger.named()
+        fence, other = start(ledger), start(ledger, name="d")
+        [query] = sample_queries(1)
+        asked = replace(query, prefill=sample_ref(8, "prefill"))
+        answer = sample_answer(asked, sequence=0, round=0)
+        ledger.record_artifact(other, 0, "manifest", sample_ref(7, "manifest"))
+        ledger.advance(
+            fence,
+            Transition(round=0, source=Phase.PLANNED, target=Phase.LABELLED, queries=(asked,), answers=(answer,)),
+        )
+        assert answer.mask is not None
+        assert {sample_ref(7).sha256, sample_ref(8).sha256, answer.mask.sha256} <= ledger.named()
+
     def test_advance_writes_all_rows_and_they_come_back_equal(self, ledger: Ledger) -> None:
         fence = start(ledger)
         queries = sample_queries(7) + tuple(

@@ -89,6 +89,9 @@ class PoolContract:
             assert list(pool.items(split)) == [info for info in expected if info.split == split]
         assert pool.info("zeta") == next(info for info in expected if info.id == "zeta")
 
+    def test_an_intact_pool_passes_its_verification(self, pool: Pool) -> None:
+        pool.verify()
+
     def test_pixels_come_back_as_given(self, pool: Pool, given: tuple[PoolItem, ...]) -> None:
         for item in given:
             image = pool.image(item.info.id)
