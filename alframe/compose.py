@@ -12,8 +12,9 @@ from alframe import __version__, registry
 from alframe.campaign import CampaignLoop, Parts, Settings, Silent
 from alframe.config import Config, changes, digest, load, loads, to_yaml
 from alframe.errors import ConfigurationError, ConflictError, NotFound, Problem
+from alframe.labelling import LabellingDesk, LabellingLedger
 from alframe.metrics import MetricSpec
-from alframe.ports import Artifacts, Executor, Ledger, Observer, Pool, Strategy
+from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Strategy
 from alframe.types import Compute, ItemInfo, Split
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "ingest",
     "open_artifacts",
     "open_campaign",
+    "open_desk",
+    "open_labelling",
     "open_ledger",
     "open_pool",
     "plan",
@@ -129,6 +132,27 @@ def open_artifacts(config: Config) -> Artifacts:
     return FileArtifacts(config.store_path)
 
 
+def open_labelling(config: Config) -> LabellingLedger:
+    """The tables of human labelling, which are in the ledger of a configuration."""
+    from alframe.storage import SqlLabelling
+
+    config.workdir_path.mkdir(parents=True, exist_ok=True)
+    return SqlLabelling(config.ledger_url)
+
+
+def open_desk(config: Config) -> LabellingDesk:
+    """The labelling desk of a configuration: what servers, bridges and the human oracle work with."""
+    return LabellingDesk(open_labelling(config), open_artifacts(config))
+
+
+def _oracle(config: Config, pool: Pool) -> Oracle:
+    """An oracle's parameters bound to the pool, and to the labelling desk when they say that people answer."""
+    chosen = config.oracle.value
+    people = getattr(chosen, "people", False)
+    bound: Oracle = chosen.bind(pool, open_desk(config)) if people else chosen.bind(pool)
+    return bound
+
+
 def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
     """See :meth:`Campaign.open`."""
     pool = open_pool(config)
@@ -142,7 +166,7 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
         executor=_executor(config),
         learner=config.learner.value,
         strategy=config.strategy.value,
-        oracle=config.oracle.value.bind(pool),
+        oracle=_oracle(config, pool),
         metrics=metric_spec(config, pool),
         compute=compute(config),
         observer=observer or Silent(),

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alframe.storage.artifacts import FileArtifacts
+    from alframe.storage.labelling_sql import SqlLabelling
     from alframe.storage.ledger_sql import SqlLedger
+    from alframe.storage.object_artifacts import ObjectArtifacts
     from alframe.storage.pool_write import write_pool
     from alframe.storage.pool_zarr import ZarrPool
 
-__all__ = ["FileArtifacts", "SqlLedger", "ZarrPool", "write_pool"]
+__all__ = ["FileArtifacts", "ObjectArtifacts", "SqlLabelling", "SqlLedger", "ZarrPool", "write_pool"]
 
 _HOMES = {
     "FileArtifacts": "artifacts",
+    "ObjectArtifacts": "object_artifacts",
+    "SqlLabelling": "labelling_sql",
     "SqlLedger": "ledger_sql",
     "ZarrPool": "pool_zarr",
     "write_pool": "pool_write",

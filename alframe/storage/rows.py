@@ -23,12 +23,16 @@ __all__ = [
     "artifact_row",
     "bin_of",
     "bin_row",
+    "box_fields",
+    "box_of",
     "campaign",
     "finite",
     "metric",
     "metric_row",
     "query",
     "query_row",
+    "ref_fields",
+    "ref_of",
     "round_of",
     "timestamp",
 ]
@@ -51,7 +55,8 @@ def timestamp(epoch_seconds: float) -> str:
     return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _box_fields(box: Box) -> Fields:
+def box_fields(box: Box) -> Fields:
+    """A box as the six columns of a table. Raises InvalidValue unless its axes are (Z) Y X."""
     if len(box.start) not in (2, 3):
         raise InvalidValue(f"the ledger keeps boxes with axes (Z) Y X, got {len(box.start)} axes: {box}")
     z = len(box.start) == 3
@@ -63,17 +68,20 @@ def _box_fields(box: Box) -> Fields:
     }
 
 
-def _box(row: Row[Any]) -> Box:
+def box_of(row: Row[Any]) -> Box:
+    """The inverse of :func:`box_fields`."""
     start, stop = (row.z0, row.y0, row.x0), (row.z1, row.y1, row.x1)
     return Box(start=start[row.z0 is None :], stop=stop[row.z0 is None :])
 
 
-def _ref_fields(prefix: str, ref: ArtifactRef | None) -> Fields:
+def ref_fields(prefix: str, ref: ArtifactRef | None) -> Fields:
+    """A reference as three columns, all None when there is none."""
     values = (None, None, None) if ref is None else (str(ref.kind), str(ref.sha256), int(ref.size))
     return dict(zip((f"{prefix}_kind", f"{prefix}_sha256", f"{prefix}_size"), values, strict=True))
 
 
-def _ref(kind: str | None, sha256: str | None, size: int | None) -> ArtifactRef | None:
+def ref_of(kind: str | None, sha256: str | None, size: int | None) -> ArtifactRef | None:
+    """The inverse of :func:`ref_fields`."""
     if kind is None or sha256 is None or size is None:
         return None
     return ArtifactRef(kind=kind, sha256=sha256, size=size)
@@ -125,12 +133,12 @@ def query_row(name: str, round: int, value: Query) -> Fields:
         "round": int(round),
         "rank": int(value.rank),
         "item": str(value.item),
-        **_box_fields(value.box),
+        **box_fields(value.box),
         "pixels": int(value.box.size),
         "score": finite(f"the score of {value.item} at {value.box.start}", value.score),
         "raters": json.dumps([str(rater) for rater in value.raters]),
         "replicas": int(value.replicas),
-        **_ref_fields("prefill", value.prefill),
+        **ref_fields("prefill", value.prefill),
     }
 
 
@@ -139,12 +147,12 @@ def query(row: Row[Any]) -> Query:
     return Query(
         id=row.query,
         item=row.item,
-        box=_box(row),
+        box=box_of(row),
         score=row.score,
         rank=row.rank,
         raters=tuple(json.loads(row.raters)),
         replicas=row.replicas,
-        prefill=_ref(row.prefill_kind, row.prefill_sha256, row.prefill_size),
+        prefill=ref_of(row.prefill_kind, row.prefill_sha256, row.prefill_size),
     )
 
 
@@ -157,10 +165,10 @@ def answer_row(name: str, value: AnswerRecord) -> Fields:
         "round": int(value.round),
         "query": str(value.query),
         "item": str(value.item),
-        **_box_fields(value.box),
+        **box_fields(value.box),
         "rater": str(value.rater),
         "outcome": value.outcome.value,
-        **_ref_fields("mask", value.mask),
+        **ref_fields("mask", value.mask),
         "seconds": seconds,
         "reason": str(value.reason),
     }
@@ -173,10 +181,10 @@ def answer(row: Row[Any]) -> AnswerRecord:
         round=row.round,
         query=row.query,
         item=row.item,
-        box=_box(row),
+        box=box_of(row),
         rater=row.rater,
         outcome=Outcome(row.outcome),
-        mask=_ref(row.mask_kind, row.mask_sha256, row.mask_size),
+        mask=ref_of(row.mask_kind, row.mask_sha256, row.mask_size),
         seconds=row.seconds,
         reason=row.reason,
     )

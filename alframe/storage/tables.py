@@ -15,39 +15,16 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
 )
 
+from alframe.storage import labelling_tables as labelling_tables  # its tables belong to the same schema
+from alframe.storage.schema import box, double, integer, metadata, text
+
 __all__ = ["answers", "artifacts", "bins", "campaigns", "metadata", "metrics", "phases", "queries", "rounds"]
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False)
-
-
-def _integer(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False)
-
-
-def _double(name: str) -> Column[float]:
-    return Column(name, Double, nullable=False)
-
-
-def _box() -> tuple[Column[int], ...]:
-    return tuple(Column(name, Integer, nullable=name[0] == "z") for name in ("z0", "y0", "x0", "z1", "y1", "x1"))
 
 
 def _of_round() -> ForeignKeyConstraint:
@@ -59,39 +36,39 @@ campaigns = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    _text("config"),
-    _text("config_hash"),
-    _text("pool_hash"),
-    _text("status"),
-    _text("reason"),
-    _integer("epoch"),
-    _text("holder"),
+    text("config"),
+    text("config_hash"),
+    text("pool_hash"),
+    text("status"),
+    text("reason"),
+    integer("epoch"),
+    text("holder"),
     Column("lease_until", Double),
     Column("stop_reason", Text),
-    _text("created"),
+    text("created"),
 )
 
 rounds = Table(
     "rounds",
     metadata,
     Column("campaign", Text, ForeignKey("campaigns.name"), nullable=False),
-    _integer("round"),
-    _text("phase"),
-    _text("parent"),
+    integer("round"),
+    text("phase"),
+    text("parent"),
     Column("acquire", Boolean, nullable=False),
-    _text("version"),
-    _text("reason"),
+    text("version"),
+    text("reason"),
     PrimaryKeyConstraint("campaign", "round"),
 )
 
 phases = Table(
     "phases",
     metadata,
-    _text("campaign"),
-    _integer("round"),
-    _text("phase"),
-    _double("seconds"),
-    _text("reached"),
+    text("campaign"),
+    integer("round"),
+    text("phase"),
+    double("seconds"),
+    text("reached"),
     PrimaryKeyConstraint("campaign", "round", "phase"),
     _of_round(),
 )
@@ -99,11 +76,11 @@ phases = Table(
 artifacts = Table(
     "artifacts",
     metadata,
-    _text("campaign"),
-    _integer("round"),
-    _text("key"),
-    _text("kind"),
-    _text("sha256"),
+    text("campaign"),
+    integer("round"),
+    text("key"),
+    text("kind"),
+    text("sha256"),
     Column("size", BigInteger, nullable=False),
     PrimaryKeyConstraint("campaign", "round", "key"),
     _of_round(),
@@ -112,16 +89,16 @@ artifacts = Table(
 queries = Table(
     "queries",
     metadata,
-    _text("campaign"),
-    _text("query"),
-    _integer("round"),
-    _integer("rank"),
-    _text("item"),
-    *_box(),
+    text("campaign"),
+    text("query"),
+    integer("round"),
+    integer("rank"),
+    text("item"),
+    *box(),
     Column("pixels", BigInteger, nullable=False),
-    _double("score"),
-    _text("raters"),
-    _integer("replicas"),
+    double("score"),
+    text("raters"),
+    integer("replicas"),
     Column("prefill_kind", Text),
     Column("prefill_sha256", Text),
     Column("prefill_size", BigInteger),
@@ -133,19 +110,19 @@ queries = Table(
 answers = Table(
     "answers",
     metadata,
-    _text("campaign"),
-    _integer("sequence"),
-    _integer("round"),
-    _text("query"),
-    _text("item"),
-    *_box(),
-    _text("rater"),
-    _text("outcome"),
+    text("campaign"),
+    integer("sequence"),
+    integer("round"),
+    text("query"),
+    text("item"),
+    *box(),
+    text("rater"),
+    text("outcome"),
     Column("mask_kind", Text),
     Column("mask_sha256", Text),
     Column("mask_size", BigInteger),
     Column("seconds", Double),
-    _text("reason"),
+    text("reason"),
     PrimaryKeyConstraint("campaign", "sequence"),
     ForeignKeyConstraint(["campaign", "query"], ["queries.campaign", "queries.query"]),
     _of_round(),
@@ -154,13 +131,13 @@ answers = Table(
 metrics = Table(
     "metrics",
     metadata,
-    _text("campaign"),
-    _integer("round"),
-    _text("scope"),
-    _text("name"),
-    _text("label"),
-    _text("statistic"),
-    _text("convention"),
+    text("campaign"),
+    integer("round"),
+    text("scope"),
+    text("name"),
+    text("label"),
+    text("statistic"),
+    text("convention"),
     Column("value", Double),
     PrimaryKeyConstraint("campaign", "round", "scope", "name", "label", "statistic", "convention"),
     _of_round(),
@@ -169,15 +146,15 @@ metrics = Table(
 bins = Table(
     "bins",
     metadata,
-    _text("campaign"),
-    _integer("round"),
-    _text("scope"),
-    _integer("bin"),
-    _double("lower"),
-    _double("upper"),
-    _double("count"),
-    _double("confidence"),
-    _double("correct"),
+    text("campaign"),
+    integer("round"),
+    text("scope"),
+    integer("bin"),
+    double("lower"),
+    double("upper"),
+    double("count"),
+    double("confidence"),
+    double("correct"),
     PrimaryKeyConstraint("campaign", "round", "scope", "bin"),
     _of_round(),
 )

@@ -45,9 +45,9 @@ def _schema(path: Path) -> dict[str, list[tuple[object, ...]]]:
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     found = {
         table: [
-            row
+            row[pragma == "index_list" :]  # indexes have a number by their order of creation
             for pragma in ("table_info", "foreign_key_list", "index_list")
-            for row in sorted(connection.execute(f"PRAGMA {pragma}({table})"), key=repr)
+            for row in sorted(connection.execute(f"PRAGMA {pragma}({table})"), key=lambda r: repr(r[1:]))
         ]
         for table in tables
         if table != "alembic_version"

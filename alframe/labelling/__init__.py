@@ -1,0 +1,72 @@
+"""The rules of human labelling over a port: tasks, leases, drafts, submissions, consensus, raters and the audit."""
+
+from __future__ import annotations
+
+from alframe.labelling.agreement import Agreement, agreements
+from alframe.labelling.answers import answers
+from alframe.labelling.audit import Verification, trace, verify
+from alframe.labelling.desk import DRAFT_BYTES, LEASE_SECONDS, LabellingDesk
+from alframe.labelling.errors import DraftConflict, Forbidden, LeaseLost, SubmissionConflict, Unauthenticated
+from alframe.labelling.ports import LabellingLedger
+from alframe.labelling.roster import Roster
+from alframe.labelling.values import (
+    CONSENSUS,
+    Assignment,
+    Credential,
+    Delivery,
+    Draft,
+    Event,
+    Head,
+    Lease,
+    LeaseState,
+    NewTask,
+    Progress,
+    Rater,
+    Receipt,
+    Scope,
+    Standing,
+    Submission,
+    Task,
+    TaskState,
+    Work,
+    class_map_hash,
+)
+
+__all__ = [
+    "CONSENSUS",
+    "DRAFT_BYTES",
+    "LEASE_SECONDS",
+    "Agreement",
+    "Assignment",
+    "Credential",
+    "Delivery",
+    "Draft",
+    "DraftConflict",
+    "Event",
+    "Forbidden",
+    "Head",
+    "LabellingDesk",
+    "LabellingLedger",
+    "Lease",
+    "LeaseLost",
+    "LeaseState",
+    "NewTask",
+    "Progress",
+    "Rater",
+    "Receipt",
+    "Roster",
+    "Scope",
+    "Standing",
+    "Submission",
+    "SubmissionConflict",
+    "Task",
+    "TaskState",
+    "Unauthenticated",
+    "Verification",
+    "Work",
+    "agreements",
+    "answers",
+    "class_map_hash",
+    "trace",
+    "verify",
+]
