@@ -90,7 +90,7 @@ def _keep(work: Round, run: tuple[int, int], checkpoint: Checkpoint) -> dict[str
         raise NonFiniteError(
             f"round {work.index}, member {run[0]}, restart {run[1]}: validation loss is {checkpoint.validation_loss}"
         )
-    names = sorted({name for epoch in checkpoint.history for name in epoch})
+    names = sorted({"epoch"}.union(*checkpoint.history))
     columns = {name: np.array([epoch.get(name, np.nan) for epoch in checkpoint.history]) for name in names}
     artifacts, ledger = work.parts.artifacts, work.parts.ledger
     refs = {
