@@ -17,7 +17,7 @@ from alframe.jobs import ExplainJob, FitContext, FitJob, ScoreContext, explain_b
 from alframe.ports import Checkpoint, Transition
 from alframe.types import AnswerRecord, ArtifactRef, Candidates, Metric, Phase, Query, Split, query_id
 
-__all__ = ["ask", "commit", "fit", "score", "select", "tell"]
+__all__ = ["ask", "commit", "fit", "score", "select", "tell", "version_after"]
 
 
 def fit(work: Round) -> Transition:
@@ -228,10 +228,11 @@ def tell(work: Round) -> Transition | None:
     return Transition(round=work.index, source=Phase.ASKED, target=Phase.LABELLED, answers=tuple(records))
 
 
-def _unanswered(queries: Mapping[str, Query], given: Iterable[tuple[str, str]]) -> tuple[Query, ...]:
-    """Queries with fewer answers, listed as (query, rater), than replicas wanted."""
+def _unanswered(queries: Mapping[str, Query], given: Mapping[tuple[str, str], Stored]) -> tuple[Query, ...]:
+    """Queries with fewer answers, listed by (query, rater), than replicas wanted. One ``unusable`` is all that can be said."""
     count = Counter(query for query, _ in given)
-    return tuple(query for query in queries.values() if count[query.id] < query.replicas)
+    closed = {query for (query, _), stored in given.items() if stored.outcome is Outcome.UNUSABLE}
+    return tuple(query for query in queries.values() if count[query.id] < query.replicas and query.id not in closed)
 
 
 def _told(work: Round) -> list[Stored]:
@@ -263,5 +264,9 @@ def commit(work: Round) -> Transition:
             "mask": np.array(["" if a.mask is None else a.mask.sha256 for a in answers]),
         },
     )
-    version = hashlib.sha256(f"{work.record.parent}/{manifest.sha256}".encode()).hexdigest()
-    return replace(step, version=version, artifacts={"manifest": manifest})
+    return replace(step, version=version_after(work.record.parent, manifest), artifacts={"manifest": manifest})
+
+
+def version_after(parent: str, manifest: ArtifactRef) -> str:
+    """The pool version (SHA-256, hex) that `manifest` makes of its `parent`."""
+    return hashlib.sha256(f"{parent}/{manifest.sha256}".encode()).hexdigest()
