@@ -5,6 +5,7 @@ Legend: ``C`` classes, ``K`` logits (classes, then two of a contour head), ``S``
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,8 +47,7 @@ class Sums:
         self._probability = _plus(self._probability, p)
         self._entropy = _plus(self._entropy, -(p * log_p).sum(0))
         if self._wants_votes:
-            winner = p.argmax(0)
-            self._votes = _plus(self._votes, torch.stack([winner == c for c in range(self._classes)]))
+            self._votes = _plus(self._votes, _winners(p))
         if self._wants_log:
             wide = log_p.double()
             self._log = wide if self._log is None else torch.logaddexp(self._log, wide)
@@ -77,6 +77,15 @@ class Sums:
 
 def _plus(total: torch.Tensor | None, value: torch.Tensor) -> torch.Tensor:
     return value.double() if total is None else total.add_(value)
+
+
+def _winners(p: torch.Tensor) -> torch.Tensor:
+    """Which class is the most probable (C, S; bool; ties: the first). Far faster than argmax over the first axis."""
+    top: torch.Tensor = functools.reduce(torch.maximum, p.unbind())
+    winners = p == top
+    for c in range(1, len(p)):
+        winners[c] &= ~winners[:c].any(0)
+    return winners
 
 
 def _numpy(values: torch.Tensor) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +17,7 @@ from alframe.learners import DcanResNet, DeepEnsemble, Inference, MCDropout, Net
 from alframe.learners.checkpoints import ModelCard, save_model
 from alframe.learners.noise import seed_dropout
 from alframe.learners.normalise import intensity_affine
-from alframe.learners.prediction import NetworkPredictor
+from alframe.learners.prediction import NetworkPredictor, Sums, _winners
 from alframe.seeding import derive
 from alframe.types import Compute
 
@@ -215,3 +217,30 @@ def test_threads_are_put_back() -> None:
         picture(9, 9), seed=0
     )
     assert torch.get_num_threads() == before
+
+
+def test_votes_go_to_the_first_of_equal_classes() -> None:
+    rng = np.random.default_rng(0)
+    p = torch.from_numpy(rng.integers(0, 3, (4, 6, 7)).astype(np.float32))
+    expected = p.numpy().argmax(0)[None] == np.arange(4)[:, None, None]
+    np.testing.assert_array_equal(_winners(p).numpy(), expected)
+
+
+def test_no_pass_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory does not grow with the number of passes: of what earlier passes gave, nothing is alive."""
+    alive: list[int] = []
+    seen: list[weakref.ref[torch.Tensor]] = []
+    add = Sums.add
+
+    def watched(self: Sums, logits: torch.Tensor) -> None:
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in seen))
+        seen.append(weakref.ref(logits))
+        add(self, logits)
+
+    monkeypatch.setattr(Sums, "add", watched)
+    MCDropout(network=UNET, passes=6).predictor([checkpoint()], CPU).predict(
+        picture(16, 16), seed=0, votes=True, log=True
+    )
+    assert len(alive) == 6
+    assert max(alive) <= 1

@@ -14,6 +14,7 @@ from alframe.learners.networks import DcanResNet
 
 __all__ = ["DcanResNetModule"]
 
+FIRST_TAP = 2
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
@@ -78,7 +79,8 @@ def _linear_kernel(dims: int, logits: int, size: int) -> torch.Tensor:
 class DcanResNetModule(nn.Module):
     """The network of :class:`~alframe.learners.networks.DcanResNet`: the fused logits, then those of each tap (training).
 
-    ``forward`` is ``stochastic(deterministic(x))``: the stages before the first dropout give the same for every pass.
+    ``forward`` is ``stochastic(deterministic(x))``: the stages before the first dropout, and the logits of their taps, are the
+    same for every pass.
     """
 
     def __init__(self, network: DcanResNet, *, spatial_dims: int, in_channels: int, out_channels: int) -> None:
@@ -114,25 +116,27 @@ class DcanResNetModule(nn.Module):
             for power, width in zip((1, 2, 3), widths, strict=True)
         )
 
+    def _stage(self, stage: int, x: torch.Tensor, logits: list[torch.Tensor]) -> torch.Tensor:
+        """The features after a stage; the logits of its tap, when it has one, are added to `logits`."""
+        x = self.stages[stage - 1](x)
+        if stage >= FIRST_TAP:
+            tap = stage - FIRST_TAP
+            logits.append(self.heads[tap](self.finish[tap](x)))
+        return x
+
     def deterministic(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Outputs of the stages before the first dropout that are still needed: taps, then the running features."""
+        """Of the stages before the first dropout: the logits of their taps, then the running features."""
+        logits: list[torch.Tensor] = []
         x = self.stem(x)
-        kept: list[torch.Tensor] = [x]
-        for stage in range(1, min(self.first_random, 5)):
-            x = self.stages[stage - 1](x)
-            kept = [*kept[:-1], x] if stage <= 2 else [*kept, x]
-        return tuple(kept)
+        for stage in range(1, self.first_random):
+            x = self._stage(stage, x, logits)
+        return (*logits, x)
 
     def stochastic(self, state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Fused logits, then the taps' when training, from what :meth:`deterministic` returned."""
-        done = min(self.first_random, 5) - 1
-        taps = list(state) if done >= 2 else []
-        x = state[-1]
-        for stage in range(done + 1, 5):
-            x = self.stages[stage - 1](x)
-            if stage >= 2:
-                taps.append(x)
-        logits = [head(finish(tap)) for head, finish, tap in zip(self.heads, self.finish, taps, strict=True)]
+        *logits, x = state
+        for stage in range(self.first_random, len(self.stages) + 1):
+            x = self._stage(stage, x, logits)
         fused = logits[0] + logits[1] + logits[2]
         return (fused, *logits) if self.training else (fused,)
 

@@ -5,10 +5,13 @@ Legend: ``B`` batch, ``S`` space; level 0 is the finest.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
+from torch.nn import functional
 
 from alframe.learners.nets.blocks import norm_parameters
 from alframe.learners.networks import UNet
@@ -19,7 +22,8 @@ __all__ = ["UNetModule"]
 class UNetModule(nn.Module):
     """The network of :class:`~alframe.learners.networks.UNet`.
 
-    ``forward`` is ``stochastic(deterministic(x))``: the encoder above the first dropout gives the same for every pass.
+    ``forward`` is ``stochastic(deterministic(x))``: the encoder above the first dropout, and what its skips add to the
+    decoder, is the same for every pass.
     """
 
     def __init__(self, network: UNet, *, spatial_dims: int, in_channels: int, out_channels: int) -> None:
@@ -36,6 +40,7 @@ class UNetModule(nn.Module):
             for level, width in enumerate(widths)
         )
         self.pool = Pool[Pool.MAX, spatial_dims](2)
+        self._convolve = functional.conv2d if spatial_dims == 2 else functional.conv3d
         levels = range(len(widths) - 1)
         self.up = nn.ModuleList(
             Conv[Conv.CONVTRANS, spatial_dims](widths[level + 1], widths[level], 2, 2) for level in levels
@@ -71,24 +76,45 @@ class UNetModule(nn.Module):
             )
         )
 
+    def _pair_of(self, level: int) -> tuple[Any, Any]:
+        """The two convolutions of a level of the decoder."""
+        pair = self.merge[level]
+        assert isinstance(pair, nn.Sequential)
+        return pair[0], pair[1]
+
+    def _of_skip(self, level: int, skip: torch.Tensor) -> torch.Tensor:
+        """The skip's part of the decoder's first convolution, whose input is [skip, up]: it is linear in both."""
+        first, _ = self._pair_of(level)
+        weight = first.conv.weight[:, : skip.shape[1]]
+        return self._convolve(skip, weight, first.conv.bias, padding=first.conv.padding)
+
+    def _merged(self, level: int, of_skip: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """The decoder's level from the skip's part and the features from below."""
+        first, second = self._pair_of(level)
+        weight = first.conv.weight[:, -up.shape[1] :]
+        x = of_skip + self._convolve(up, weight, None, padding=first.conv.padding)
+        merged: torch.Tensor = second(first.adn(x))
+        return merged
+
     def deterministic(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Feature maps of the levels without dropout, the finest first (the input of the first level when there is none)."""
-        skips: list[torch.Tensor] = []
+        """Of the levels without dropout: what each skip adds to the decoder, the finest first; then the running features."""
         x = self.stem(x)
-        for level in range(min(self.first_random, len(self.down))):
+        skips: list[torch.Tensor] = []
+        for level in range(self.first_random):
             x = self.down[level](x if level == 0 else self.pool(x))
-            skips.append(x)
-        return tuple(skips) or (x,)
+            if level < len(self.up):
+                skips.append(self._of_skip(level, x))
+        return (*skips, x)
 
     def stochastic(self, state: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Logits (B, out_channels, S) from what :meth:`deterministic` returned."""
-        skips = list(state) if self.first_random > 0 else []
-        x = state[-1]
-        for level in range(len(skips), len(self.down)):
+        *skips, x = state
+        for level in range(self.first_random, len(self.down)):
             x = self.down[level](x if level == 0 else self.pool(x))
-            skips.append(x)
+            if level < len(self.up):
+                skips.append(self._of_skip(level, x))
         for level in reversed(range(len(self.up))):
-            x = self.merge[level](torch.cat([skips[level], self.up[level](x)], dim=1))
+            x = self._merged(level, skips[level], self.up[level](x))
         logits: torch.Tensor = self.head(x)
         return logits
 
