@@ -23,7 +23,7 @@ _FIRST_PAUSES = (0.1, 0.3)
 
 
 class Database:
-    """A database by URL. Safe in threads; nothing is connected before the first transaction.
+    """A database by URL. Safe in threads; nothing is connected before the first transaction. `references`: see `open_engine`.
 
     Raises:
         InvalidValue: for a URL that is neither SQLite in a file nor PostgreSQL.
@@ -31,9 +31,9 @@ class Database:
         StoreUnavailable: for an SQLite file on a network file system.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, references: bool = True) -> None:
         self._url = parse_url(url)
-        self._engine = open_engine(self._url)
+        self._engine = open_engine(self._url, references=references)
         self.shown = self._url.render_as_string(hide_password=True)
         self.file = sqlite_path(self._url) if self._url.get_backend_name() == "sqlite" else None
         self._reached = False

@@ -11,6 +11,8 @@ __all__ = ["TEMPORARY", "fsync_folder", "make_folders", "write_file"]
 
 TEMPORARY = ".part-"
 """Prefix of files that a killed writer may leave behind; nothing ever reads them."""
+_durable: set[Path] = set()
+"""Folders below a root whose entry this process has made durable: a thousand small artifacts need that once, not each."""
 
 
 def fsync_folder(folder: Path) -> None:
@@ -31,8 +33,15 @@ def make_folders(root: Path, *parts: str) -> Path:
     folder = root
     for part in parts:
         child = folder / part
-        child.mkdir(exist_ok=True)
-        fsync_folder(folder)
+        try:
+            child.mkdir()
+        except FileExistsError:
+            made = False
+        else:
+            made = True
+        if made or child not in _durable:
+            fsync_folder(folder)
+            _durable.add(child)
         folder = child
     return folder
 

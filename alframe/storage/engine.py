@@ -8,6 +8,7 @@ commit in another and damage the file (the "WAL-reset" bug); there all writers a
 from __future__ import annotations
 
 import fcntl
+import functools
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -78,8 +79,10 @@ def sqlite_path(url: URL) -> Path:
     return Path(url.database or "").absolute()
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(url: URL, *, references: bool = True) -> Engine:
     """An engine whose connections are set up as this module promises. Nothing is connected yet.
+
+    Without `references` SQLite does not enforce foreign keys, as its manual asks of whoever copies a table to alter it.
 
     Raises:
         ExtraMissing: for PostgreSQL without psycopg.
@@ -94,7 +97,7 @@ def open_engine(url: URL) -> Engine:
             f"{path} is on a network file system ({kind}), where SQLite is unsafe; use a local disk or PostgreSQL"
         )
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", functools.partial(_prepare_sqlite, references=references))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -116,7 +119,7 @@ def _postgresql(url: URL) -> Engine:
         raise ExtraMissing("PostgreSQL needs psycopg 3: pip install 'alframe[postgres]'") from error
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, record: object, *, references: bool) -> None:
     connection.isolation_level = None  # this module says BEGIN itself
     mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
@@ -124,7 +127,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
             f"the file system of the ledger cannot keep a write-ahead log (SQLite answered {mode!r})"
         )
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA foreign_keys={'ON' if references else 'OFF'}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -37,7 +37,7 @@ def upgrade(url: str, revision: str = "head") -> str:
 
     Safe when several processes do it at once. Raises InvalidValue, StoreUnavailable, ConflictError (a foreign database).
     """
-    database = Database(url)
+    database = Database(url, references=False)
     if database.file is not None:
         make_folders(database.file.parent)
 
@@ -47,6 +47,10 @@ def upgrade(url: str, revision: str = "head") -> str:
         if _revision(connection) is None and (tables := inspect(connection).get_table_names()):
             raise ConflictError(f"the database holds tables of others ({', '.join(tables[:5])}); use an empty one")
         command.upgrade(_config(connection), revision)
+        if connection.dialect.name == "sqlite" and (
+            broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        ):
+            raise ConflictError(f"the upgrade would leave {len(broken)} rows that refer to nothing, first {broken[0]}")
         return str(_revision(connection))
 
     try:
