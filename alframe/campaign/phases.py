@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from alframe.campaign.writer import Stored, checked
 from alframe.errors import InvalidValue, NonFiniteError
 from alframe.jobs import ExplainJob, FitContext, FitJob, ScoreContext, explain_boxes, fit_member, score_range
 from alframe.ports import Checkpoint, Transition
-from alframe.types import AnswerRecord, ArtifactRef, Candidates, Metric, Phase, Query, Split, query_id
+from alframe.types import AnswerRecord, ArtifactRef, Candidates, Metric, Outcome, Phase, Query, Split, query_id
 
 __all__ = ["ask", "commit", "fit", "score", "select", "tell", "version_after"]
 
