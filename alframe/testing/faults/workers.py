@@ -1,0 +1,165 @@
+"""Faults 6, 9 and 19: a member's process killed, memory that never suffices, losses and scores that are no numbers."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from alframe.ports import Checkpoint, FitTask, Moments, Prediction, Predictor
+from alframe.testing.faults.lab import Lab, ledger_rows
+from alframe.testing.faults.model import Fault, Outcome
+from alframe.testing.pixel_learner import PixelLearner
+from alframe.types import Compute
+
+__all__ = ["WORKERS"]
+
+STANDS = "SELECT status, reason FROM campaigns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dying(PixelLearner):
+    """Member 1's process is killed in its first `times` fits; every fit is noted in `folder`."""
+
+    folder: str
+    times: int
+
+    def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
+        """Fit, or die."""
+        place = Path(self.folder)
+        before = len(list(place.glob(f"fit-{task.member}-*")))
+        (place / f"fit-{task.member}-{before}").touch()
+        if task.member == 1 and before < self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return PixelLearner.fit(self, task, progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greedy(PixelLearner):
+    """Asks for more memory than its process may have."""
+
+    def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
+        """Never fits."""
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
+        np.ones(2**30)
+        return PixelLearner.fit(self, task, progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diverging(PixelLearner):
+    """A loss (`what` = ``loss``) or a probability (``score``) that is not a number."""
+
+    what: str
+
+    def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
+        """Fit as ever, and perhaps report NaN."""
+        fitted = PixelLearner.fit(self, task, progress)
+        return replace(fitted, validation_loss=float("nan")) if self.what == "loss" else fitted
+
+    def predictor(self, checkpoints: Sequence[bytes], compute: Compute) -> Predictor:  # type: ignore[override]
+        """As ever, and perhaps with one NaN in every prediction."""
+        inner = PixelLearner.predictor(self, checkpoints, compute)
+        return inner if self.what == "loss" else _OneNan(inner)
+
+
+class _OneNan:
+    def __init__(self, inner: Predictor) -> None:
+        self._inner = inner
+
+    def predict(
+        self, image: np.ndarray, *, spacing: Sequence[float] = (), seed: int, votes: bool = False, log: bool = False
+    ) -> Prediction:
+        """The prediction, with one pixel that is no number."""
+        found = self._inner.predict(image, spacing=spacing, seed=seed, votes=votes, log=log)
+        p, entropy = found.moments.probability.copy(), found.moments.entropy.copy()
+        p[..., 5, 5], entropy[5, 5] = np.nan, np.nan
+        moments: Moments = replace(found.moments, probability=p, entropy=entropy)
+        return replace(found, moments=moments)
+
+
+def member_killed(lab: Lab, number: int) -> Outcome:
+    """On Ray: the process that fits member 1 is killed once, then for ever."""
+    from alframe.runtime import RayExecutor
+
+    outcome = Outcome(kills=1)
+    with lab.folder() as folder:
+        learner = Dying(members=2, steps=6, passes=2, folder=str(folder), times=1)
+        ended = lab.drive(folder, learner=learner, executor_of=lambda: RayExecutor(2)).wait()
+        outcome.expect(ended.last("digest") == lab.digest("oracle"), f"another digest after a killed member: {ended}")
+        fits = sorted(file.name for file in folder.glob("fit-*"))
+        rounds = 2
+        outcome.expect(len(fits) == 2 * rounds + 1, f"expected one fit more than members, found {fits}")
+    with lab.folder() as folder:
+        learner = Dying(members=2, steps=6, passes=2, folder=str(folder), times=10**6)
+        ended = lab.drive(folder, learner=learner, executor_of=lambda: RayExecutor(2, attempts=3)).wait()
+        outcome.kills += len(list(folder.glob("fit-1-*")))
+        outcome.expect(
+            ended.last("error") == "TaskFailed", f"a member that always dies does not end the round: {ended}"
+        )
+        outcome.expect("after 3 attempts" in ended.last("text"), f"its attempts are not told: {ended}")
+        lab.finish(folder, outcome)
+    return outcome
+
+
+def out_of_memory(lab: Lab, number: int) -> Outcome:
+    """A training run asks for more memory than there is."""
+    outcome = Outcome()
+    with lab.folder() as folder:
+        ended = lab.drive(folder, learner=Greedy(members=2, steps=6, passes=2)).wait()
+        outcome.expect(ended.last("error") == "TaskFailed", f"the round did not fail: {ended}")
+        told = ended.last("text")
+        named = "fit: task 0 of 2" in told and "after 1 attempt" in told and "MemoryError" in told
+        outcome.expect(named, f"task, attempts and cause are not told: {ended}")
+        outcome.expect(ledger_rows(folder, STANDS) == [("failed", told)], "the ledger does not say why it failed")
+        lab.finish(folder, outcome)
+    return outcome
+
+
+def not_a_number(lab: Lab, what: str) -> Outcome:
+    """The validation loss, or one pixel's probability, is NaN."""
+    outcome = Outcome()
+    with lab.folder() as folder:
+        ended = lab.drive(folder, learner=Diverging(members=2, steps=6, passes=2, what=what)).wait()
+        outcome.expect(ended.last("error") == "NonFiniteError", f"NaN in the {what} did not end the round: {ended}")
+        reason = "validation loss is nan" if what == "loss" else "blob-"
+        outcome.expect(reason in ended.last("text"), f"the reason is not told: {ended}")
+        stands = ledger_rows(folder, STANDS)
+        outcome.expect(stands == [("failed", ended.last("text"))], f"the ledger says {stands}")
+        outcome.expect(not ledger_rows(folder, "SELECT 1 FROM queries WHERE round > 0"), "something was selected")
+        if what == "loss":
+            lab.finish(folder, outcome)
+    return outcome
+
+
+WORKERS = (
+    Fault(
+        number=6,
+        title="a member's process killed (Ray)",
+        expected="only that member trains again; one that always dies ends the round",
+        cases=lambda lab: [0],
+        trial=member_killed,
+        quick=0,
+        needs="ray",
+    ),
+    Fault(
+        number=9,
+        title="out of memory",
+        expected="the round fails after its attempts and names the task",
+        cases=lambda lab: [0],
+        trial=out_of_memory,
+    ),
+    Fault(
+        number=19,
+        title="NaN loss or score",
+        expected="the round fails with the reason; NaN is never selected",
+        cases=lambda lab: ["loss", "score"],
+        trial=not_a_number,
+        quick=2,
+    ),
+)
