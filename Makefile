@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # extras that the checks need; what is installed is remembered by a stamp in .venv
-EXTRAS := test,lint,onnx,postgres
+EXTRAS := test,lint,onnx,postgres,s3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow lint types layers docs bench check clean

@@ -14,6 +14,7 @@ import pytest
 
 from alframe.errors import NotFound
 from alframe.testing.postgres import PostgresServer, postgres_server
+from alframe.testing.s3 import s3_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -73,6 +74,13 @@ def postgres() -> Iterator[PostgresServer]:
 def postgres_url(postgres: PostgresServer) -> str:
     """The address of a database that is empty when the test begins."""
     return postgres.empty("ledger")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a bucket on an S3-speaking server of the session's own, which the environment names; use a prefix in it."""
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

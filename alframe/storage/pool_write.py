@@ -1,4 +1,8 @@
-"""Writing a pool: into a folder beside its place, made durable, then renamed. It appears whole or not at all."""
+"""Writing a pool: into a folder beside its place, made durable, then renamed. It appears whole or not at all.
+
+An object store has no rename: the arrays go below a prefix of their own, and the manifest that names it is put
+last, on the condition that there is none yet.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,29 @@ import fcntl
 import hashlib
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.codecs import ZstdCodec
-from zarr.storage import LocalStore
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore, ObjectStore, WrapperStore
 
-from alframe.errors import ConflictError
+from alframe.errors import ConflictError, StoreUnavailable
 from alframe.failpoints import reach
 from alframe.ports import ItemArrays, PoolItem
 from alframe.storage.durable import fsync_folder, make_folders, write_file
+from alframe.storage.objects import ObjectFolder
 from alframe.storage.pool_manifest import canonical, check_arrays, check_infos, describe, manifest_hash
-from alframe.storage.pool_zarr import FORMAT, MANIFEST, ZarrPool, local_path
+from alframe.storage.pool_zarr import FORMAT, MANIFEST, Place, ZarrPool, place_of
 
 __all__ = ["chunk_shape", "write_pool"]
 
@@ -38,41 +46,103 @@ Progress = Callable[[int, int], None]
 def write_pool(
     path: str | Path, items: Sequence[PoolItem], *, classes: Sequence[str], progress: Progress | None = None
 ) -> ZarrPool:
-    """Write a pool to the folder `path`, or return the one that is there when it holds exactly the same.
+    """Write a pool to the folder or address `path`, or return the one that is there when it holds exactly the same.
 
     When the call returns, every byte is durable. Killed at any moment it leaves no pool, and can be repeated: what was half
-    written lies beside `path` under a hidden name and is replaced. `progress` hears (items done, items).
+    written lies beside a folder under a hidden name and is replaced, and in an object store below ``data-…``, where nothing
+    reads it. `progress` hears (items done, items).
 
     Raises:
         DataError: when items, classes and arrays do not fit together.
         ConflictError: when something else is at `path`, or another process is writing it.
-        InvalidValue: when `path` is a URL.
+        InvalidValue: when `path` is an address that is not allowed.
+        StoreUnavailable: when an object store cannot be used.
     """
-    target = local_path(path)
+    target = place_of(path)
     ordered = sorted(items, key=lambda item: item.info.id)
     check_infos([item.info for item in ordered], classes)
+    if isinstance(target, ObjectFolder):
+        return _write_objects(target, ordered, classes, progress)
     if target.exists():
         return _same_pool(target, ordered, classes, progress)
     make_folders(target.parent)
     with _claimed(target.with_name(f".{target.name}.ingest")) as folder:
         if target.exists():  # another process finished while this one waited its turn
             return _same_pool(target, ordered, classes, progress)
-        entries, names = _write_items(folder, ordered, classes, progress)
-        files = _make_durable(folder)
-        body = {
-            "format": FORMAT,
-            "manifest_hash": manifest_hash(classes, entries),
-            "classes": list(classes),
-            "items": entries,
-            "names": names,
-            "files": files,
-        }
-        document = canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
+        entries, names = _write_items(LocalStore(folder), ordered, classes, progress)
+        document = _manifest(classes, entries, names, _make_durable(folder))
         write_file(folder / MANIFEST, document, lambda step: reach(f"ingest.manifest.{step}"))
         folder.rename(target)
         reach("ingest.renamed")
         fsync_folder(target.parent)
     return ZarrPool(target)
+
+
+class _HashedStore(WrapperStore[Store]):
+    """A store that remembers the SHA-256 (hex) of what is written."""
+
+    def __init__(self, folder: ObjectFolder) -> None:
+        super().__init__(ObjectStore(folder.client))
+        self.folder = folder
+        self.hashes: dict[str, str] = {}
+
+    async def set(self, key: str, value: Buffer) -> None:
+        with self.folder.explained("write", key):
+            await super().set(key, value)
+        self.hashes[key] = hashlib.sha256(value.to_bytes()).hexdigest()
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        await self.set(key, value)  # the prefix is this writer's own
+
+
+def _write_objects(
+    target: ObjectFolder, items: Sequence[PoolItem], classes: Sequence[str], progress: Progress | None
+) -> ZarrPool:
+    if target.status(MANIFEST) is not None:
+        return _same_pool(target, items, classes, progress)
+    data = f"data-{secrets.token_hex(16)}"
+    folder = target / data
+    store = _HashedStore(folder)
+    written = False
+    try:
+        entries, names = _write_items(store, items, classes, progress)
+        written = True
+    finally:
+        if not written:
+            with suppress(StoreUnavailable):  # the first error is the one to tell
+                _clear(folder)
+    document = _manifest(classes, entries, names, store.hashes, data=data)
+    reach("ingest.manifest.before_write")
+    there = target.create(MANIFEST, document)
+    reach("ingest.manifest.after_write")
+    if there is not None and there != document:  # another writer was first
+        _clear(folder)
+        return _same_pool(target, items, classes, progress)
+    return ZarrPool(target.url)
+
+
+def _clear(folder: ObjectFolder) -> None:
+    for status in list(folder.listing()):
+        folder.delete(status.key)
+
+
+def _manifest(
+    classes: Sequence[str],
+    entries: Sequence[dict[str, Any]],
+    names: dict[str, str],
+    files: dict[str, str],
+    **place: str,
+) -> bytes:
+    body = {
+        "format": FORMAT,
+        "manifest_hash": manifest_hash(classes, entries),
+        "classes": list(classes),
+        "items": entries,
+        "names": names,
+        "files": files,
+        **place,
+    }
+    return canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -131,9 +201,9 @@ def _empty(folder: Path) -> None:
 
 
 def _write_items(
-    folder: Path, items: Sequence[PoolItem], classes: Sequence[str], progress: Progress | None
+    store: Store, items: Sequence[PoolItem], classes: Sequence[str], progress: Progress | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    root = zarr.create_group(store=LocalStore(folder), zarr_format=3, attributes={"classes": list(classes)})
+    root = zarr.create_group(store=store, zarr_format=3, attributes={"classes": list(classes)})
     entries = []
     names = {}
     for index, item in enumerate(items, start=1):
@@ -195,11 +265,11 @@ def _make_durable(folder: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): digest for file, digest in zip(files, hashes, strict=True)}
 
 
-def _same_pool(target: Path, items: Sequence[PoolItem], classes: Sequence[str], progress: Progress | None) -> ZarrPool:
+def _same_pool(target: Place, items: Sequence[PoolItem], classes: Sequence[str], progress: Progress | None) -> ZarrPool:
     """The pool at `target`, if it has exactly these classes and items with these pixels."""
-    if not (target / MANIFEST).is_file():
+    if isinstance(target, Path) and not (target / MANIFEST).is_file():
         raise ConflictError(f"{target} exists and is not a pool: choose another place")
-    pool = ZarrPool(target)
+    pool = ZarrPool(str(target))
     advice = "choose another place, or remove it if no campaign uses it"
     if pool.classes != tuple(classes):
         raise ConflictError(f"the pool {target} has the classes {pool.classes}, not {tuple(classes)}: {advice}")

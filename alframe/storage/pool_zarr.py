@@ -4,6 +4,9 @@ Layout: ``manifest.json`` and, for the n-th item, the arrays ``i00000n/image`` (
 ``i00000n/classes`` (R, S; uint8, one layer a rater) and ``i00000n/instances`` (R, S; int32). Names are generated, so
 that ids never become paths. A chunk is a whole image where it is small, a tile otherwise; zstd with its checksum.
 
+In an object store the arrays are below one prefix with a random name, which the manifest names: it is published last, by
+a put on the condition that there is none.
+
 Zarr reads a missing chunk as the fill value and does not notice most swapped ones. So every file that is read is compared
 with its SHA-256 in the manifest first: lost, altered and exchanged chunks are errors.
 """
@@ -12,7 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,49 +28,67 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.storage import LocalStore
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, ObjectStore, WrapperStore
 
 from alframe.errors import ArtifactDamaged, InvalidValue, NotFound
+from alframe.storage.locations import locate
+from alframe.storage.objects import ObjectFolder
 from alframe.storage.pool_manifest import canonical, info_of, manifest_hash
 from alframe.types import Box, ItemInfo, LabelMap, Split
 
-__all__ = ["FORMAT", "MANIFEST", "ZarrPool", "local_path"]
+__all__ = ["FORMAT", "MANIFEST", "Place", "ZarrPool", "place_of"]
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+Place = Path | ObjectFolder
+_NAME = re.compile(r"i[0-9]{6,12}")
+_DATA = re.compile(r"data-[0-9a-f]{32}")
+_READERS = 8
+_CHUNK_BYTES = 2 * 2**30
 
 
-def local_path(path: str | Path) -> Path:
-    """An absolute local path.
+def place_of(path: str | Path) -> Place:
+    """The folder, or the prefix of an object store, that a path or an address names.
 
     Raises:
-        InvalidValue: for a URL.
+        InvalidValue: for an address that is not allowed.
     """
-    if "://" in str(path):
-        raise InvalidValue(f"a pool lives in a local folder (or a mounted one), got the URL {path}")
-    return Path(path).absolute()
+    found = locate(str(path))
+    return ObjectFolder(found) if isinstance(found, str) else found
 
 
-class _VerifiedStore(LocalStore):
-    """A local store that hands out no byte which the manifest does not vouch for."""
+def _read(place: Place, key: str) -> bytes | None:
+    if isinstance(place, ObjectFolder):
+        return place.read(key)
+    try:
+        return (place / key).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
-    def __init__(self, root: Path, hashes: dict[str, str]) -> None:
-        super().__init__(root, read_only=True)
-        self._hashes = hashes
 
-    async def get(
-        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        expected = self._hashes.get(key)
+class _VerifiedStore(WrapperStore[Store]):
+    """A store that hands out no byte which the manifest does not vouch for."""
+
+    def __init__(self, place: Place, hashes: Mapping[str, str]) -> None:
+        super().__init__(
+            ObjectStore(place.client, read_only=True)
+            if isinstance(place, ObjectFolder)
+            else LocalStore(place, read_only=True)
+        )
+        self.place, self.hashes = place, hashes
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        expected = self.hashes.get(key)
         if expected is None or byte_range is not None:
-            raise ArtifactDamaged(f"{self.root}: the manifest does not know the file {key} (range {byte_range})")
-        data = await super().get(key, prototype or default_buffer_prototype())
+            raise ArtifactDamaged(f"{self.place}: the manifest does not know the file {key} (range {byte_range})")
+        with self.place.explained("read", key) if isinstance(self.place, ObjectFolder) else nullcontext():
+            data = await super().get(key, prototype)
         if data is None:
-            raise ArtifactDamaged(f"{self.root}/{key} is missing; restore the pool from a backup or ingest again")
+            raise ArtifactDamaged(f"{self.place}/{key} is missing; restore the pool from a backup or ingest again")
         if hashlib.sha256(data.as_numpy_array().data).hexdigest() != expected:
-            raise ArtifactDamaged(f"{self.root}/{key} does not have its hash; restore the pool or ingest again")
+            raise ArtifactDamaged(f"{self.place}/{key} does not have its hash; restore the pool or ingest again")
         return data
 
 
@@ -78,14 +104,14 @@ class _Opened:
 
 
 class ZarrPool:
-    """A pool in a folder, as :func:`alframe.storage.write_pool` made it. Implements :class:`alframe.ports.Pool`.
+    """A pool in a folder or an object store, as :func:`alframe.storage.write_pool` made it. Implements :class:`alframe.ports.Pool`.
 
-    Holds its path only and opens at first use, so that it travels to workers cheaply. Safe for many threads and processes.
+    Holds its place only and opens at first use, so that it travels to workers cheaply. Safe for many threads and processes.
     Every method may raise NotFound (no pool there) or ArtifactDamaged (a manifest or chunk that is not what was written).
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = local_path(path)
+        self._path = place_of(path)
         self._start()
 
     def _start(self) -> None:
@@ -93,20 +119,15 @@ class ZarrPool:
         self._state: _Opened | None = None
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
-    def __getstate__(self) -> Path:
+    def __getstate__(self) -> Place:
         return self._path
 
-    def __setstate__(self, state: Path) -> None:
+    def __setstate__(self, state: Place) -> None:
         self._path = state
         self._start()
 
     def __repr__(self) -> str:
         return f"ZarrPool({str(self._path)!r})"
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._path
 
     @property
     def manifest_hash(self) -> str:
@@ -168,11 +189,14 @@ class ZarrPool:
         Raises:
             ArtifactDamaged: naming each file that is missing or altered.
         """
-        wrong = []
-        for key, expected in self._open().store._hashes.items():
-            file = self._path / key
-            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-                wrong.append(key)
+        store = self._open().store
+
+        def altered(key: str) -> bool:
+            data = _read(store.place, key)
+            return data is None or hashlib.sha256(data).hexdigest() != store.hashes[key]
+
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="verify") as threads:
+            wrong = [key for key, bad in zip(store.hashes, threads.map(altered, store.hashes), strict=True) if bad]
         if wrong:
             raise ArtifactDamaged(f"{self._path}: missing or altered: {', '.join(wrong)}")
 
@@ -182,6 +206,13 @@ class ZarrPool:
         array = self._arrays.get(key)
         if array is None:  # two threads may open it at once; both handles read the same bytes
             array = zarr.open_array(store=state.store, path=key, mode="r", zarr_format=3)
+            info = state.infos[item]
+            layers = info.channels if kind == "image" else len(info.raters)
+            if array.shape != (layers, *info.shape) or math.prod(array.chunks) * array.dtype.itemsize > _CHUNK_BYTES:
+                raise ArtifactDamaged(
+                    f"{self._path}: {key} has the shape {array.shape} in chunks of {array.chunks}, "
+                    f"not {(layers, *info.shape)} in chunks of at most {_CHUNK_BYTES} bytes"
+                )
             self._arrays[key] = array
         return array
 
@@ -192,28 +223,47 @@ class ZarrPool:
             return self._state
 
 
-def _read_manifest(path: Path) -> _Opened:
+class _OtherFormat(InvalidValue):
+    """A sound manifest of another version of alframe."""
+
+
+def _read_manifest(place: Place) -> _Opened:
+    text = _read(place, MANIFEST)
+    if text is None:
+        raise NotFound(f"no pool at {place}: run `alframe ingest` first")
     try:
-        text = (path / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"no pool at {path}: run `alframe ingest` first") from error
-    try:
-        document = json.loads(text)
-        body = document["body"]
-        sound = document["sha256"] == hashlib.sha256(canonical(body)).hexdigest()
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactDamaged(f"{path / MANIFEST} cannot be read: {error}") from error
-    if not sound:
-        raise ArtifactDamaged(f"{path / MANIFEST} does not have its hash; restore it or ingest again")
+        return _opened(place, text)
+    except _OtherFormat:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactDamaged(f"{place}/{MANIFEST} cannot be read: {type(error).__name__} {error}") from error
+
+
+def _opened(place: Place, text: bytes) -> _Opened:
+    document = json.loads(text)
+    body = document["body"]
+    if document["sha256"] != hashlib.sha256(canonical(body)).hexdigest():
+        raise ArtifactDamaged(f"{place}/{MANIFEST} does not have its hash; restore it or ingest again")
     if body["format"] != FORMAT:
-        raise InvalidValue(f"{path} has format {body['format']}, this version reads {FORMAT}: ingest the data again")
+        raise _OtherFormat(f"{place} has format {body['format']}, this version reads {FORMAT}: ingest the data again")
     entries = body["items"]
-    if manifest_hash(body["classes"], entries) != body["manifest_hash"]:
-        raise ArtifactDamaged(f"{path / MANIFEST} contradicts itself; restore it or ingest again")
+    infos = {entry["id"]: info_of(entry) for entry in entries}
+    names, files = dict(body["names"]), dict(body["files"])
+    if manifest_hash(body["classes"], entries) != body["manifest_hash"] or names.keys() != infos.keys():
+        raise ArtifactDamaged(f"{place}/{MANIFEST} contradicts itself; restore it or ingest again")
+    odd = [name for name in names.values() if not _NAME.fullmatch(name)]
+    odd += [key for key in files if ".." in key.split("/") or key.startswith("/")]
+    if odd:
+        raise ArtifactDamaged(f"{place}/{MANIFEST} names {odd[0]!r}, which is no file of a pool")
+    data = place
+    if isinstance(place, ObjectFolder):
+        if not _DATA.fullmatch(body["data"]):
+            raise ArtifactDamaged(f"{place}/{MANIFEST} names the data {body['data']!r}, which is none of a pool's")
+        data = place / body["data"]
     return _Opened(
         hash=body["manifest_hash"],
         classes=tuple(body["classes"]),
-        infos={entry["id"]: info_of(entry) for entry in entries},
-        names=body["names"],
-        store=_VerifiedStore(path, body["files"]),
+        infos=infos,
+        names=names,
+        store=_VerifiedStore(data, files),
     )

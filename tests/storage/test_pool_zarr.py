@@ -196,8 +196,8 @@ def test_what_is_not_a_pool_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "here" / "thesis.txt").write_text("years of work")
     with pytest.raises(ConflictError, match="not a pool"):
         write_pool(tmp_path / "here", sample_items(), classes=CLASSES)
-    with pytest.raises(InvalidValue, match="s3://"):
-        write_pool("s3://bucket/pool", sample_items(), classes=CLASSES)
+    with pytest.raises(InvalidValue, match="https://"):
+        write_pool("https://bucket/pool", sample_items(), classes=CLASSES)
     with pytest.raises(NotFound, match="ingest"):
         ZarrPool(tmp_path / "nothing").items()
     assert (tmp_path / "here" / "thesis.txt").read_text() == "years of work"

@@ -1,0 +1,86 @@
+"""Where a pool or an artifact store may be: a folder, or a prefix of an object store. Only addresses are checked here.
+
+Allowed are plain paths and ``file:///folder``, ``s3://bucket/prefix`` and ``gs://bucket/prefix``. Chained addresses (``a::b``),
+other schemes, user names, ports and queries are refused: credentials and endpoints come from the environment alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from alframe.errors import InvalidValue
+
+__all__ = ["OBJECT_SCHEMES", "is_internal", "locate"]
+
+OBJECT_SCHEMES = ("s3", "gs")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*")
+_METADATA_NAMES = frozenset(["metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"])
+
+
+def locate(text: str, base: Path = Path()) -> Path | str:
+    """An absolute folder (relative paths start from `base`), or the address of an object store in its one spelling.
+
+    Raises:
+        InvalidValue: for anything else.
+    """
+    if not text.strip() or "\0" in text:
+        raise InvalidValue("expected a folder or an address, got an empty text or one with NUL")
+    if "::" in text:
+        raise InvalidValue(f"expected one address, not a chain of them, got {text!r}")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if text.partition(":")[0] in ("file", *OBJECT_SCHEMES) and ":" in text:
+            raise InvalidValue(f"expected {text.partition(':')[0]}:// with two slashes, got {text!r}")
+        return (base / text).absolute()
+    if scheme == "file":
+        return _local(text)
+    if scheme in OBJECT_SCHEMES:
+        return _object(scheme, rest)
+    raise InvalidValue(f"expected a folder, file:///FOLDER, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, got {scheme}://")
+
+
+def _local(text: str) -> Path:
+    parts = urlsplit(text)
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or "\0" in path or path.strip("/") == "":
+        raise InvalidValue(f"expected file:///FOLDER on this machine, got {text!r}")
+    return Path(path)
+
+
+def _object(scheme: str, rest: str) -> str:
+    bucket, *segments = rest.removesuffix("/").split("/")
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket or is_internal(bucket) or _address(bucket):
+        raise InvalidValue(
+            f"expected the name of a bucket (no user, port or IP address; endpoint and credentials belong into the "
+            f"environment), got {bucket.rpartition('@')[2]!r}"
+        )
+    odd = [segment for segment in segments if not _SEGMENT.fullmatch(segment)]
+    if odd:
+        raise InvalidValue(f"expected a prefix of plain names (letters, digits and ._=@+-), got {odd[0]!r}")
+    return "/".join([f"{scheme}://{bucket}", *segments])
+
+
+def is_internal(host: str) -> bool:
+    """Whether a host is link-local or a cloud's metadata service, also when its IPv4 address is spelled in another way."""
+    name = host.strip("[]").rstrip(".").lower()
+    address = _address(name)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return name in _METADATA_NAMES or (address is not None and (address.is_link_local or address.is_unspecified))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that resolvers would read in `host`: ``0xA9FEA9FE`` and ``2852039166`` are 169.254.169.254."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
