@@ -7,19 +7,16 @@ Results go to standard output (``--json``: JSON and nothing else); progress and 
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alframe import __version__
+from alframe import __version__, cli_integrity
+from alframe.cli_common import File, Json, console, emit, say, watched
 from alframe.errors import (
     AlframeError,
     ConflictError,
@@ -32,10 +29,7 @@ from alframe.errors import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from alframe.config import Config
-    from alframe.terminal import RichObserver
 
 __all__ = ["app", "main"]
 
@@ -51,52 +45,14 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="Plug-ins: strategies, learners, oracles and readers.", no_args_is_help=True)
 database_app = typer.Typer(help="The SQL ledger.", no_args_is_help=True)
+app.add_typer(cli_integrity.app)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(database_app, name="db")
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign's YAML.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
-
 
 Template = Literal["regions", "images", "volumes"]
 Kind = Literal["labels", "predictions", "scores", "model"]
 Format = Literal["png", "tiff", "nifti", "coco", "safetensors", "torchscript", "onnx"]
 Part = Literal["train", "val", "test"]
-
-
-def _console(*, error: bool = True) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=error, highlight=False)
-
-
-def _emit(as_json: bool, value: Any, view: RenderableType) -> None:
-    """The result: JSON, or what a person reads."""
-    if as_json:
-        sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
-    else:
-        _console(error=False).print(view)
-
-
-def _say(text: str) -> None:
-    """A message for a person, on standard error."""
-    _console().print(text, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _watched() -> Iterator[RichObserver]:
-    """Progress on standard error; SIGTERM ends the block as Ctrl-C does."""
-    from alframe.terminal import RichObserver
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        with RichObserver(_console()) as observer:
-            yield observer
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @app.callback(invoke_without_command=True)
@@ -117,9 +73,9 @@ def demo(
     """
     from alframe import demo as demonstration
 
-    with _watched() as observer:
+    with watched() as observer:
         path = demonstration.run(folder, observer, observer.heading)
-    _emit(as_json, {"report": str(path.absolute())}, f"Report: {path.absolute()}")
+    emit(as_json, {"report": str(path.absolute())}, f"Report: {path.absolute()}")
 
 
 @app.command()
@@ -135,7 +91,7 @@ def init(
     from alframe import templates
 
     templates.write(template, path, replace=force)
-    _say(f"Wrote {path}. Next: edit it, then `alframe validate {path}` and `alframe ingest {path}`.")
+    say(f"Wrote {path}. Next: edit it, then `alframe validate {path}` and `alframe ingest {path}`.")
 
 
 @app.command()
@@ -153,19 +109,19 @@ def validate(
     from alframe import config
 
     if schema:
-        _emit(True, config.json_schema(), "")
+        emit(True, config.json_schema(), "")
         return
     if not files:
         raise typer.BadParameter("give at least one FILE, or --schema")
     problems = [problem for file in files for problem in config.problems(file)]
     rows = [{"where": one.where, "expected": one.expected, "found": one.found, "hint": one.hint} for one in problems]
     if as_json:
-        _emit(True, {"valid": not problems, "problems": rows}, "")
+        emit(True, {"valid": not problems, "problems": rows}, "")
     elif problems:
-        _say("\n".join(str(problem) for problem in problems))
-        _say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
+        say("\n".join(str(problem) for problem in problems))
+        say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
     else:
-        _say(f"{', '.join(map(str, files))}: valid.")
+        say(f"{', '.join(map(str, files))}: valid.")
     raise typer.Exit(2 if problems else 0)
 
 
@@ -180,7 +136,7 @@ def ingest(file: File, as_json: Json = False) -> None:
     from alframe.types import Split
 
     settings = config.load(file)
-    with _watched() as observer:
+    with watched() as observer:
         pool = compose.ingest(
             settings, checking=observer.counter("checking"), writing=observer.counter("writing the pool")
         )
@@ -190,7 +146,7 @@ def ingest(file: File, as_json: Json = False) -> None:
         "items": {split.value: len(pool.items(split)) for split in Split},
         "classes": list(pool.classes),
     }
-    _emit(as_json, rows, key_values(rows | {"classes": ", ".join(pool.classes)}))
+    emit(as_json, rows, key_values(rows | {"classes": ", ".join(pool.classes)}))
 
 
 @app.command()
@@ -203,7 +159,7 @@ def plan(file: File, as_json: Json = False) -> None:
     from alframe.terminal import key_values
 
     found = compose.plan(config.load(file))
-    _emit(as_json, found, key_values(found))
+    emit(as_json, found, key_values(found))
 
 
 @app.command()
@@ -228,7 +184,7 @@ def resume(file: File, as_json: Json = False) -> None:
     settings = config.load(file)
     for change in access.pending_changes(settings):
         if change.safe:  # the others are named by the refusal
-            _say(f"changed: {change}")
+            say(f"changed: {change}")
     _drive(settings, as_json)
 
 
@@ -238,10 +194,10 @@ def _drive(settings: Config, as_json: bool) -> None:
     from alframe.overview import exit_code, overview
     from alframe.terminal import status_view
 
-    with _watched() as observer, compose.open_campaign(settings, observer) as campaign:
+    with watched() as observer, compose.open_campaign(settings, observer) as campaign:
         standing = campaign.run()
     found = overview(compose.open_ledger(settings), settings.name)
-    _emit(as_json, found.plain(), status_view(found))
+    emit(as_json, found.plain(), status_view(found))
     raise typer.Exit(exit_code(standing.status, standing.reason))
 
 
@@ -265,13 +221,13 @@ def status(
     if watch and not as_json:
         from rich.live import Live
 
-        with Live(status_view(found), console=_console(error=False), auto_refresh=False) as live:
+        with Live(status_view(found), console=console(error=False), auto_refresh=False) as live:
             while found.status == "running":
                 time.sleep(1.0)
                 found = overview(ledger, settings.name)
                 live.update(status_view(found), refresh=True)
         return
-    _emit(as_json, found.plain(), status_view(found))
+    emit(as_json, found.plain(), status_view(found))
 
 
 @app.command()
@@ -287,7 +243,7 @@ def stop(
 
     settings = config.load(file)
     access.ledger(settings).request_stop(settings.name, reason)
-    _say(f"Campaign {settings.name} will stop after its current phase. `alframe resume {file}` goes on.")
+    say(f"Campaign {settings.name} will stop after its current phase. `alframe resume {file}` goes on.")
 
 
 @app.command()
@@ -312,7 +268,7 @@ def report(
     path = output or first.workdir_path / "report.html"
     names = [one.name for one in settings]
     written = render(access.ledger(first), compose.open_artifacts(first), compose.open_pool(first), names, path)
-    _emit(as_json, {"report": str(written.absolute())}, f"Report: {written.absolute()}")
+    emit(as_json, {"report": str(written.absolute())}, f"Report: {written.absolute()}")
 
 
 @app.command()
@@ -352,10 +308,10 @@ def export(
     else:
         pool = compose.open_pool(settings)
         items = [info.id for info in pool.items(Split(split))]
-        with _watched() as observer:
+        with watched() as observer:
             options["progress"] = observer.counter("predicting")
             exports.predictions(pool, access.predictor(settings), items, folder, seed=settings.seed, **options)
-    _emit(as_json, {"folder": str(folder.absolute())}, f"Wrote {folder.absolute()}")
+    emit(as_json, {"folder": str(folder.absolute())}, f"Wrote {folder.absolute()}")
 
 
 @app.command()
@@ -372,7 +328,7 @@ def doctor(
 
     checks = diagnose(folder)
     rows = [{"name": one.name, "state": one.state, "found": one.found, "advice": one.advice} for one in checks]
-    _emit(as_json, rows, checks_view(checks))
+    emit(as_json, rows, checks_view(checks))
     raise typer.Exit(1 if any(one.state == "failed" for one in checks) else 0)
 
 
@@ -396,7 +352,7 @@ def plugins_list(as_json: Json = False) -> None:
         }
         for p in found
     ]
-    _emit(as_json, rows, plugins_view(found))
+    emit(as_json, rows, plugins_view(found))
 
 
 @database_app.command("upgrade")
@@ -407,7 +363,7 @@ def database_upgrade(file: File) -> None:
     """
     from alframe import access, config
 
-    _say(f"The ledger is at revision {access.upgrade(config.load(file))}.")
+    say(f"The ledger is at revision {access.upgrade(config.load(file))}.")
 
 
 _INTERRUPTED = 130
@@ -425,12 +381,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=None if arguments is None else list(arguments), prog_name="alframe")
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            _say("alframe: interrupted; `alframe resume FILE` goes on where it stands.")
+            say("alframe: interrupted; `alframe resume FILE` goes on where it stands.")
         return ended.code if isinstance(ended.code, int) else 0
     except AlframeError as error:
-        _say(f"alframe: {error}")
+        say(f"alframe: {error}")
         return _code(error)
     except OSError as error:
-        _say(f"alframe: {error}")
+        say(f"alframe: {error}")
         return 1
     return 0

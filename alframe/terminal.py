@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -18,7 +18,10 @@ from alframe.overview import Overview, RoundRow
 from alframe.registry import PlugIn
 from alframe.types import Phase
 
-__all__ = ["RichObserver", "checks_view", "key_values", "plugins_view", "status_view"]
+if TYPE_CHECKING:
+    from alframe.integrity import Report
+
+__all__ = ["RichObserver", "checks_view", "integrity_view", "key_values", "plugins_view", "status_view"]
 
 _WORK = {
     Phase.PLANNED: "planning",
@@ -252,6 +255,21 @@ def checks_view(checks: Sequence[Check]) -> RenderableType:
             found.append(f"\n→ {check.advice}", style=style)
         table.add_row(Text(mark, style=style), Text(check.name, style="bold"), found)
     return table
+
+
+def integrity_view(report: Report) -> RenderableType:
+    """What was checked, and each finding with what became of it and what to do."""
+    counts = ", ".join(f"{number} {what}" for what, number in report.checked.items())
+    verdict = ("clean", "bold green") if report.clean else ("damaged", "bold red")
+    head = Text.assemble((report.campaign, "bold"), "  ", verdict, "  ", (counts, "dim"))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for one in report.findings:
+        style = "red" if one.damage else "yellow" if one.outcome == "noted" else "green"
+        text = Text(f"{one.where}\n{one.found}")
+        if one.advice:
+            text.append(f"\n→ {one.advice}", style=style)
+        table.add_row(Text(one.outcome, style=style), text)
+    return Group(head, table) if report.findings else head
 
 
 def plugins_view(plugins: Sequence[PlugIn]) -> RenderableType:

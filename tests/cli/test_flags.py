@@ -27,6 +27,8 @@ FLAGS = {
     "alframe stop": ["FILE", "--reason"],
     "alframe report": ["FILE...", "--output", "--json"],
     "alframe export": ["FILE", "KIND", "--output", "--format", "--split", "--json"],
+    "alframe fsck": ["FILE", "--repair", "--grace", "--json"],
+    "alframe replay": ["FILE", "--metrics", "--json"],
     "alframe doctor": ["--folder", "--json"],
     "alframe plugins": [],
     "alframe plugins list": ["--json"],
