@@ -133,7 +133,9 @@ def main() -> int:
         "seed": options.seed,
         "trials": sum(tally.trials for tally in faults),
         "kills": sum(tally.kills for tally in faults),
-        "violated": {tally.number: tally.broken for tally in faults},
+        "violated": {
+            number: sum(t.broken for t in faults if t.number == number) for number in {t.number for t in faults}
+        },
         "mutants": {tally.title: tally.broken for tally in mutants},
         "seconds": round(time.monotonic() - began, 1),
     }

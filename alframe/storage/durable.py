@@ -30,6 +30,9 @@ def make_folders(root: Path, *parts: str) -> Path:
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         fsync_folder(folder.parent)
+    if root not in _durable:  # whoever made it may have died before its entry was durable
+        fsync_folder(root.parent)
+        _durable.add(root)
     folder = root
     for part in parts:
         child = folder / part

@@ -63,9 +63,9 @@ def test_it_kills(short: tuple[dict[str, Any], str]) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_member_killed_on_ray(repository: Path) -> None:
-    result, output = benchmark(repository, "--only", "6", "--without")
-    assert result["violated"] == {"6": 0}, output
+def test_driver_and_member_killed_on_ray(repository: Path) -> None:
+    result, output = benchmark(repository, "--only", "1", "6", "--cases", "1", "--without")
+    assert result["violated"] == {"1": 0, "6": 0}, output
 
 
 @pytest.mark.postgres
@@ -121,6 +121,22 @@ def test_an_artifact_survives_power_loss_whatever_the_disk_keeps(tmp_path: Path,
     ref = ArtifactRef(kind="mask", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
     assert store.get(ref) == data
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [ref.sha256]
+
+
+def test_a_folder_left_by_a_killed_writer_is_made_durable_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    sync = os.fsync
+
+    def watched(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    (tmp_path / "store" / "mask").mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", watched)
+    FileArtifacts(tmp_path / "store").put("mask", b"pixels")
+    assert {tmp_path.stat().st_ino, (tmp_path / "store").stat().st_ino} <= set(synced)
 
 
 def test_a_torn_commit_is_rolled_back_by_sqlite_and_the_one_before_it_stays(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def away(lab: Lab, case: tuple[str, int]) -> Outcome:
         hook = _once(*case, act=lambda: _outage(server))
         ended = lab.drive(folder, hook=hook, ledger_url=url, lease=SHORT_LEASE).wait()
         outcome.expect(ended.last("error") == "FencedError", f"the driver did not stop itself: {ended}")
+        time.sleep(SHORT_LEASE)  # its last renewal may have reached the server that came back
         resumed = lab.drive(folder, ledger_url=url).wait()
         outcome.expect(resumed.last("status") == "done", f"the next driver did not end: {resumed}")
         _compare(lab, url, outcome, resumed.last("digest"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alframe import failpoints
 from alframe.ports import Checkpoint, FitTask, Moments, Prediction, Predictor
 from alframe.testing.faults.lab import Lab, ledger_rows
 from alframe.testing.faults.model import Fault, Outcome
@@ -83,6 +84,21 @@ class _OneNan:
         return replace(found, moments=moments)
 
 
+def killed_on_ray(lab: Lab, case: tuple[str, int]) -> Outcome:
+    """The driver of Ray's workers is killed at a failpoint; the next one starts its own."""
+    from alframe.runtime import RayExecutor
+
+    outcome = Outcome()
+    with lab.folder() as folder:
+        ended = lab.drive(folder, hook=failpoints.kill_at(*case), executor_of=lambda: RayExecutor(2)).wait()
+        outcome.expect(ended.killed, f"the driver was not killed: {ended}")
+        outcome.kills += 1
+        lab.audit(folder, outcome, [], "after the kill")
+        lab.finish(folder, outcome, executor_of=lambda: RayExecutor(2))
+        lab.audit(folder, outcome, [], "at the end")
+    return outcome
+
+
 def member_killed(lab: Lab, number: int) -> Outcome:
     """On Ray: the process that fits member 1 is killed once, then for ever."""
     from alframe.runtime import RayExecutor
@@ -138,6 +154,20 @@ def not_a_number(lab: Lab, what: str) -> Outcome:
 
 
 WORKERS = (
+    Fault(
+        number=1,
+        title="the same, its workers on Ray",
+        expected="same final digest as inline",
+        cases=lambda lab: [
+            ("ledger.record_artifact.after_commit", 5),
+            ("campaign.trained.before", 2),
+            ("campaign.scored.after", 2),
+            ("campaign.calibrated.before", 3),
+        ],
+        trial=killed_on_ray,
+        quick=0,
+        needs="ray",
+    ),
     Fault(
         number=6,
         title="a member's process killed (Ray)",
