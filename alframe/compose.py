@@ -104,7 +104,8 @@ def ingest(config: Config, *, checking: Progress | None = None, writing: Progres
         readers=[registry.find("alframe.readers", name)() for name in others],
         progress=checking,
     )
-    config.pool_path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(config.pool_path, Path):
+        config.pool_path.parent.mkdir(parents=True, exist_ok=True)
     return write_pool(config.pool_path, items, classes=config.data.classes, progress=writing)
 
 
@@ -112,7 +113,7 @@ def open_pool(config: Config) -> Pool:
     """The ingested pool of a configuration. Raises NotFound when there is none yet."""
     from alframe.storage import ZarrPool
 
-    if not config.pool_path.exists():
+    if isinstance(config.pool_path, Path) and not config.pool_path.exists():
         raise NotFound(f"no pool at {config.pool_path}: run `alframe ingest` with this configuration first")
     return ZarrPool(config.pool_path)
 
@@ -126,10 +127,11 @@ def open_ledger(config: Config) -> Ledger:
 
 
 def open_artifacts(config: Config) -> Artifacts:
-    """The artifact store of a configuration."""
-    from alframe.storage import FileArtifacts
+    """The artifact store of a configuration: a folder or an object store."""
+    from alframe.storage import FileArtifacts, ObjectArtifacts
 
-    return FileArtifacts(config.store_path)
+    place = config.store_path
+    return FileArtifacts(place) if isinstance(place, Path) else ObjectArtifacts(place)
 
 
 def open_labelling(config: Config) -> LabellingLedger:

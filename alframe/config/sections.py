@@ -28,6 +28,7 @@ from alframe import registry
 from alframe.campaign.settings import Budget, Plateau, Target
 from alframe.config.mirror import STRICT, adapter, check
 from alframe.errors import ExtraMissing, InvalidValue, NotFound
+from alframe.storage.locations import is_internal, locate
 
 __all__ = ["SITES", "Config", "Evaluate", "Initial", "MetricsSettings", "Plugin", "Runtime", "Stop"]
 
@@ -148,6 +149,16 @@ def _local(text: str) -> str:
     return text
 
 
+def _location(text: str) -> str:
+    try:
+        locate(text)
+    except InvalidValue as error:
+        raise _fail(
+            "path", "a folder, file:///FOLDER, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX: " + str(error)
+        ) from error
+    return text
+
+
 def _database(text: str) -> str:
     if "\0" in text or "::" in text.partition("?")[0]:
         raise _fail("url", "one database URL, not a chain of them")
@@ -163,7 +174,7 @@ def _database(text: str) -> str:
             )
         if not parts.path.strip("/"):
             raise _fail("url", "postgresql://HOST/DATABASE")
-        if (parts.hostname or "").startswith(("169.254.", "fe80:")):
+        if is_internal(parts.hostname or ""):
             raise _fail("url", "a database on a host that is not link-local")
     else:
         raise _fail("url", "sqlite:///FILE or postgresql://HOST/DATABASE")
@@ -185,6 +196,7 @@ def _metric_names() -> tuple[str, ...]:
 
 
 LocalPath = Annotated[str, AfterValidator(_local)]
+Location = Annotated[str, AfterValidator(_location)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -297,11 +309,17 @@ class Config(Section):
         default="", validate_default=False, description="Folder of the campaign; default runs/NAME."
     )
     data: _Data | None = Field(default=None, description="What `ingest` reads; its paths are relative to the YAML.")
-    pool: LocalPath = Field(default="pool.zarr", description="The ingested pool, in workdir.")
+    pool: Location = Field(
+        default="pool.zarr",
+        description="The ingested pool: a folder in workdir, or an address such as s3://BUCKET/PREFIX.",
+    )
     ledger: DatabaseUrl = Field(
         default="sqlite:///ledger.db", description="The SQL record; a SQLite file is in workdir."
     )
-    store: LocalPath = Field(default="artifacts", description="Checkpoints, masks and scores, in workdir.")
+    store: Location = Field(
+        default="artifacts",
+        description="Checkpoints, masks and scores: a folder in workdir, or an address such as s3://BUCKET/PREFIX.",
+    )
     learner: _chosen("alframe.learners") = Field(description="What is trained each round.")  # type: ignore[valid-type]
     strategy: _chosen("alframe.strategies") = Field(description="What chooses the queries.")  # type: ignore[valid-type]
     initial: Initial = Field(default_factory=Initial, description="Round 0.")
@@ -342,14 +360,14 @@ class Config(Section):
         return self.folder / self.workdir
 
     @property
-    def pool_path(self) -> Path:
-        """The pool's folder, absolute."""
-        return self.workdir_path / self.pool
+    def pool_path(self) -> Path | str:
+        """The pool's folder, absolute, or its address in an object store."""
+        return locate(self.pool, self.workdir_path)
 
     @property
-    def store_path(self) -> Path:
-        """The artifact store's folder, absolute."""
-        return self.workdir_path / self.store
+    def store_path(self) -> Path | str:
+        """The artifact store's folder, absolute, or its address in an object store."""
+        return locate(self.store, self.workdir_path)
 
     @property
     def ledger_url(self) -> str:

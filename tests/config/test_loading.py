@@ -44,12 +44,22 @@ def test_paths_start_from_the_folder_of_the_file(write: Any, tmp_path: Path) -> 
     assert elsewhere.ledger_url == "sqlite:////c/l.db"
     database = config.load(write(VALID + "ledger: postgresql://db/campaigns\n"))
     assert database.ledger_url == "postgresql://db/campaigns"
+    stored = config.load(write(VALID + "pool: gs://bucket/a/pool/\nstore: file:///b/store\n"))
+    assert (stored.pool_path, stored.store_path) == ("gs://bucket/a/pool", Path("/b/store"))
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "pool: s3://bucket/pool",
+        "pool: s3://Bucket/pool",
+        "pool: s3://169.254.169.254/pool",
+        "pool: s3://me:secret@bucket/pool",
+        "pool: s3://bucket/../other",
+        "store: s3://bucket/a?b=c",
+        "store: filecache::s3://bucket/a",
+        "store: file://host/share",
+        "store: s3:bucket",
+        "workdir: s3://bucket/a",
         "store: http://host/x",
         "ledger: mysql://host/db",
         'ledger: "sqlite:///:memory:"',
@@ -57,6 +67,7 @@ def test_paths_start_from_the_folder_of_the_file(write: Any, tmp_path: Path) -> 
         "ledger: sqlite://relative.db",
         "ledger: postgresql://host/",
         "ledger: postgresql://169.254.169.254/db",
+        "ledger: postgresql://0xA9FEA9FE/db",
         "ledger: simplecache::sqlite:///a.db",
         'workdir: "  "',
         'workdir: "a\\0b"',
