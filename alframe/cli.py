@@ -317,6 +317,9 @@ def export(
 @app.command()
 def doctor(
     folder: Annotated[Path, typer.Option(help="Where campaigns would be kept.", file_okay=False, exists=True)] = Path(),
+    config: Annotated[
+        Path | None, typer.Option(help="A campaign's YAML: its database and store, too.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine: packages, CPU and GPU, disk, durability, SQLite, Ray, plug-ins; exit code 1 when something fails.
@@ -327,6 +330,11 @@ def doctor(
     from alframe.terminal import checks_view
 
     checks = diagnose(folder)
+    if config is not None:
+        from alframe.config import load
+        from alframe.surroundings import examine
+
+        checks += examine(load(config))
     rows = [{"name": one.name, "state": one.state, "found": one.found, "advice": one.advice} for one in checks]
     emit(as_json, rows, checks_view(checks))
     raise typer.Exit(1 if any(one.state == "failed" for one in checks) else 0)

@@ -120,6 +120,9 @@ class Ledger(Protocol):
     def named(self) -> frozenset[str]:
         """Every SHA-256 (hex) that any row of any campaign names, and perhaps others: what must not be collected."""
 
+    def clock(self) -> float:
+        """The database's clock, by which leases go: seconds since 1970 (UTC)."""
+
     def advance(self, fence: Fence, transition: Transition) -> None:
         """Write all rows of a phase and step it, atomically. A repeat of a step already taken changes nothing.
 

@@ -160,6 +160,10 @@ class SqlLedger:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
+    def clock(self) -> float:
+        """The database's clock: seconds since 1970 (UTC)."""
+        return self._database.read(lambda connection: float(connection.execute(select(EpochSeconds())).scalar_one()))
+
     def named(self) -> frozenset[str]:
         """Every hash that a column ``sha256`` or ``…_sha256`` of any table holds."""
         return self._database.read(renames.named)

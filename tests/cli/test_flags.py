@@ -29,7 +29,7 @@ FLAGS = {
     "alframe export": ["FILE", "KIND", "--output", "--format", "--split", "--json"],
     "alframe fsck": ["FILE", "--repair", "--grace", "--json"],
     "alframe replay": ["FILE", "--metrics", "--json"],
-    "alframe doctor": ["--folder", "--json"],
+    "alframe doctor": ["--folder", "--config", "--json"],
     "alframe plugins": [],
     "alframe plugins list": ["--json"],
     "alframe db": [],
