@@ -71,7 +71,7 @@ class Batch:
                 f"item {candidates.item[row]}: the candidate {candidates.box(row)} has no finite score"
             )
         names = candidates.item.tolist()
-        unique = sorted(set(names))
+        unique = sorted(dict.fromkeys(names))  # parts of a pool come in order, which a set would destroy
         code = {name: position for position, name in enumerate(unique)}
         codes = np.fromiter((code[name] for name in names), np.int64, len(names))
         corners = candidates.start.T[::-1]
