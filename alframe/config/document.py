@@ -23,6 +23,7 @@ Place = tuple[str | int, ...]
 """The way to a value: keys and list positions from the top."""
 
 _MAX_BYTES = 1 << 20
+_MAX_BITS = 128
 _MAX_NODES = 20_000
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {f"{_CORE}{name}" for name in ("str", "int", "float", "bool", "null")}
@@ -96,7 +97,14 @@ class _Walk:
             if tag == f"{_CORE}timestamp":
                 return str(node.value)
             return self.tagged(node)
-        return self.constructor.construct_object(node)
+        try:
+            value = self.constructor.construct_object(node)
+            if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+                raise ValueError(f"a whole number of more than {_MAX_BITS} bits")
+        except ValueError as error:
+            self.problem(node, "a plain value", str(error).partition(";")[0])
+            return None
+        return value
 
     def tagged(self, node: Node) -> None:
         tag = str(node.tag).removeprefix(_CORE)
@@ -160,6 +168,9 @@ def parse(text: str, name: str) -> Document:
     yaml = YAML(typ="safe", pure=True)
     try:
         root = yaml.compose(text)
+    except RecursionError:
+        nested = Problem(where=f"{name}:1:1", expected="valid YAML", found="lists or mappings nested without end")
+        raise ConfigurationError([nested]) from None
     except YAMLError as error:
         raise ConfigurationError(_syntax(name, text, error)) from error
     if not isinstance(root, MappingNode):

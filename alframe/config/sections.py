@@ -162,7 +162,10 @@ def _location(text: str) -> str:
 def _database(text: str) -> str:
     if "\0" in text or "::" in text.partition("?")[0]:
         raise _fail("url", "one database URL, not a chain of them")
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise _fail("url", f"a database URL ({error})") from error
     if parts.scheme == "sqlite":
         path = text.removeprefix("sqlite:///")
         if path == text or not path or "?" in path or ":memory:" in path:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from alframe.errors import InvalidValue
 
@@ -38,18 +38,18 @@ def locate(text: str, base: Path = Path()) -> Path | str:
             raise InvalidValue(f"expected {text.partition(':')[0]}:// with two slashes, got {text!r}")
         return (base / text).absolute()
     if scheme == "file":
-        return _local(text)
+        return _local(text, rest)
     if scheme in OBJECT_SCHEMES:
         return _object(scheme, rest)
     raise InvalidValue(f"expected a folder, file:///FOLDER, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, got {scheme}://")
 
 
-def _local(text: str) -> Path:
-    parts = urlsplit(text)
-    path = unquote(parts.path)
-    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or "\0" in path or path.strip("/") == "":
+def _local(text: str, rest: str) -> Path:
+    host, slash, below = rest.partition("/")
+    path = unquote(below)
+    if host not in ("", "localhost") or not slash or set("?#") & set(below) or "\0" in path or not path.strip("/ "):
         raise InvalidValue(f"expected file:///FOLDER on this machine, got {text!r}")
-    return Path(path)
+    return Path("/", path)
 
 
 def _object(scheme: str, rest: str) -> str:

@@ -180,8 +180,13 @@ def _endpoint() -> str:
         InvalidValue: for one that is not http(s), or that is a link-local host.
     """
     url = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or is_internal(parts.hostname)):
+    try:
+        parts = urlsplit(url)
+        allowed = not url or (parts.scheme in ("http", "https") and bool(parts.hostname))
+        allowed = allowed and not is_internal(parts.hostname or "")
+    except ValueError:
+        allowed = False
+    if not allowed:
         raise InvalidValue(f"expected an http or https endpoint that is not link-local in {_ENDPOINTS[1]}, got {url!r}")
     return url
 

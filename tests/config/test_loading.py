@@ -68,6 +68,8 @@ def test_paths_start_from_the_folder_of_the_file(write: Any, tmp_path: Path) -> 
         "ledger: postgresql://host/",
         "ledger: postgresql://169.254.169.254/db",
         "ledger: postgresql://0xA9FEA9FE/db",
+        'ledger: "postgresql://[/db"',
+        'store: "file://[/a"',
         "ledger: simplecache::sqlite:///a.db",
         'workdir: "  "',
         'workdir: "a\\0b"',

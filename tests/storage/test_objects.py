@@ -231,7 +231,9 @@ def test_no_bucket_is_said(s3: str) -> None:
         ObjectArtifacts("s3://no-such-bucket/x").put("mask", b"data")
 
 
-@pytest.mark.parametrize("endpoint", ["http://169.254.169.254", "ftp://host", "http://0xA9FEA9FE/latest", "host:80"])
+@pytest.mark.parametrize(
+    "endpoint", ["http://169.254.169.254", "ftp://host", "http://0xA9FEA9FE/latest", "host:80", "http://["]
+)
 def test_an_endpoint_off_the_list_is_refused(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(InvalidValue, match="endpoint"):
