@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alframe.errors import NotFound
-from alframe.testing.faults import Lab, Tally, catch_mutants, inject
+from alframe.testing.faults import FAULTS, Lab, Tally, catch_mutants, inject
 from alframe.testing.postgres import programs
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "durability.md"
@@ -76,7 +76,7 @@ def machine() -> str:
     )
 
 
-def page(faults: Sequence[Tally], mutants: Sequence[Tally], arguments: str) -> str:
+def page(faults: Sequence[Tally], mutants: Sequence[Tally], arguments: str, without: Sequence[str]) -> str:
     """The results page."""
     lines = [
         INTRODUCTION.format(
@@ -88,12 +88,14 @@ def page(faults: Sequence[Tally], mutants: Sequence[Tally], arguments: str) -> s
         "| | fault | what must come of it | trials | kills | violated |",
         "| ---: | --- | --- | ---: | ---: | ---: |",
     ]
-    rows = {
-        t.number: f"| {t.number} | {t.title} | {t.expected} | {t.trials} | {t.kills} | {t.broken} |" for t in faults
-    }
-    for number, (title, expected) in ELSEWHERE.items():
-        rows[number] = f"| {number} | {title} | {expected} | in the tests of the cluster | | |"
-    lines += [rows[number] for number in sorted(rows)]
+    rows = [
+        (t.number, f"| {t.number} | {t.title} | {t.expected} | {t.trials} | {t.kills} | {t.broken} |") for t in faults
+    ]
+    untried = {number: (*texts, "several nodes") for number, texts in ELSEWHERE.items()}
+    untried |= {f.number: (f.title, f.expected, f.needs) for f in FAULTS if f.needs in without}
+    for number, (title, expected, needs) in untried.items():
+        rows.append((number, f"| {number} | {title} | {expected} | not tried here: needs {needs} | | |"))
+    lines += [line for _, line in sorted(rows, key=lambda pair: pair[0])]
     first = {t.title: (t.violations[0].partition(": ")[2] if t.violations else "") for t in mutants}
     lines.append(MUTANTS.rstrip("\n"))
     lines += [f"| {t.title} | {'yes' if t.broken else 'no'} | {t.trials} | {first[t.title]} |" for t in mutants]
@@ -127,7 +129,7 @@ def main() -> int:
                 flush=True,
             )
     if not options.quick and not options.only:
-        PAGE.write_text(page(faults, mutants, " ".join(["", *sys.argv[1:]])))
+        PAGE.write_text(page(faults, mutants, " ".join(["", *sys.argv[1:]]), options.without))
     result = {
         "benchmark": "faults",
         "seed": options.seed,
