@@ -8,9 +8,10 @@ from pathlib import Path
 from alframe import compose
 from alframe.config import Change, Config, changes, loads
 from alframe.errors import InvalidValue, NotFound
+from alframe.labelling import LabellingLedger
 from alframe.ports import Ledger, Predictor
 
-__all__ = ["common", "ledger", "pending_changes", "predictor", "upgrade"]
+__all__ = ["common", "labelling", "ledger", "pending_changes", "predictor", "upgrade"]
 
 
 def ledger(config: Config) -> Ledger:
@@ -29,13 +30,24 @@ def _existing_file(config: Config) -> None:
         raise NotFound(f"no ledger at {path}: no campaign of this configuration was started yet (`alframe run`)")
 
 
+def labelling(config: Config) -> LabellingLedger:
+    """The tables of human labelling, in a ledger that must be there.
+
+    Raises:
+        NotFound: when its SQLite file does not exist.
+    """
+    _existing_file(config)
+    return compose.open_labelling(config)
+
+
 def pending_changes(config: Config) -> tuple[Change, ...]:
     """How a configuration differs from the one that its campaign runs under.
 
     Raises:
         NotFound: when the ledger or the campaign does not exist.
     """
-    record = ledger(config).campaign(config.name)
+    with ledger(config) as opened:
+        record = opened.campaign(config.name)
     return changes(loads(record.config, name=f"campaign {config.name} as stored", folder=config.folder), config)
 
 
@@ -65,14 +77,15 @@ def predictor(config: Config) -> Predictor:
         ArtifactMissing: when the store lost a checkpoint.
         ArtifactDamaged: when a checkpoint does not match its hash.
     """
-    record, artifacts = ledger(config), compose.open_artifacts(config)
-    for one in reversed(record.rounds(config.name)):
-        stored = record.artifacts(config.name, one.index)
-        members = [stored.get(f"member/{member}") for member in range(config.learner.value.members)]
-        weights = [artifacts.get(ref) for ref in members if ref is not None]
-        if weights and len(weights) == len(members):
-            made: Predictor = config.learner.value.predictor(weights, compose.compute(config))
-            return made
+    artifacts = compose.open_artifacts(config)
+    with ledger(config) as opened:
+        for one in reversed(opened.rounds(config.name)):
+            stored = opened.artifacts(config.name, one.index)
+            members = [stored.get(f"member/{member}") for member in range(config.learner.value.members)]
+            weights = [artifacts.get(ref) for ref in members if ref is not None]
+            if weights and len(weights) == len(members):
+                made: Predictor = config.learner.value.predictor(weights, compose.compute(config))
+                return made
     raise NotFound(f"campaign {config.name!r} trained no model yet")
 
 

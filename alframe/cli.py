@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alframe import __version__, cli_integrity
+from alframe import __version__, cli_integrity, cli_labelling
 from alframe.cli_common import File, Json, console, emit, say, watched
 from alframe.errors import (
     AlframeError,
@@ -46,6 +46,8 @@ app = typer.Typer(
 plugins_app = typer.Typer(help="Plug-ins: strategies, learners, oracles and readers.", no_args_is_help=True)
 database_app = typer.Typer(help="The SQL ledger.", no_args_is_help=True)
 app.add_typer(cli_integrity.app)
+app.add_typer(cli_labelling.raters_app, name="raters")
+app.add_typer(cli_labelling.audit_app, name="audit")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(database_app, name="db")
 
@@ -196,7 +198,7 @@ def _drive(settings: Config, as_json: bool) -> None:
 
     with watched() as observer, compose.open_campaign(settings, observer) as campaign:
         standing = campaign.run()
-    found = overview(compose.open_ledger(settings), settings.name)
+        found = overview(campaign.parts.ledger, settings.name)
     emit(as_json, found.plain(), status_view(found))
     raise typer.Exit(exit_code(standing.status, standing.reason))
 
@@ -216,17 +218,17 @@ def status(
     from alframe.terminal import status_view
 
     settings = config.load(file)
-    ledger = access.ledger(settings)
-    found = overview(ledger, settings.name)
-    if watch and not as_json:
-        from rich.live import Live
+    with access.ledger(settings) as ledger:
+        found = overview(ledger, settings.name)
+        if watch and not as_json:
+            from rich.live import Live
 
-        with Live(status_view(found), console=console(error=False), auto_refresh=False) as live:
-            while found.status == "running":
-                time.sleep(1.0)
-                found = overview(ledger, settings.name)
-                live.update(status_view(found), refresh=True)
-        return
+            with Live(status_view(found), console=console(error=False), auto_refresh=False) as live:
+                while found.status == "running":
+                    time.sleep(1.0)
+                    found = overview(ledger, settings.name)
+                    live.update(status_view(found), refresh=True)
+            return
     emit(as_json, found.plain(), status_view(found))
 
 
@@ -242,7 +244,8 @@ def stop(
     from alframe import access, config
 
     settings = config.load(file)
-    access.ledger(settings).request_stop(settings.name, reason)
+    with access.ledger(settings) as ledger:
+        ledger.request_stop(settings.name, reason)
     say(f"Campaign {settings.name} will stop after its current phase. `alframe resume {file}` goes on.")
 
 
@@ -267,7 +270,8 @@ def report(
     first = access.common(settings)
     path = output or first.workdir_path / "report.html"
     names = [one.name for one in settings]
-    written = render(access.ledger(first), compose.open_artifacts(first), compose.open_pool(first), names, path)
+    with access.ledger(first) as ledger:
+        written = render(ledger, compose.open_artifacts(first), compose.open_pool(first), names, path)
     emit(as_json, {"report": str(written.absolute())}, f"Report: {written.absolute()}")
 
 
@@ -294,21 +298,20 @@ def export(
     from alframe.types import Split
 
     settings = config.load(file)
-    ledger, store = access.ledger(settings), compose.open_artifacts(settings)
     folder = output or settings.workdir_path / kind
     options: dict[str, Any] = {} if format is None else {"format": format}
-    if kind == "labels":
-        exports.labels(ledger, store, compose.open_pool(settings), settings.name, folder, **options)
-    elif kind == "model":
-        exports.model(ledger, store, settings.name, folder, **options)
-    elif kind == "scores":
-        if options:
-            raise typer.BadParameter("scores are Parquet; leave --format out")
-        exports.scores(ledger, store, settings.name, folder)
-    else:
-        pool = compose.open_pool(settings)
-        items = [info.id for info in pool.items(Split(split))]
-        with watched() as observer:
+    if kind == "scores" and options:
+        raise typer.BadParameter("scores are Parquet; leave --format out")
+    pool, store = compose.open_pool(settings), compose.open_artifacts(settings)
+    with access.ledger(settings) as ledger, watched() as observer:
+        if kind == "labels":
+            exports.labels(ledger, store, pool, settings.name, folder, **options)
+        elif kind == "model":
+            exports.model(ledger, store, settings.name, folder, **options)
+        elif kind == "scores":
+            exports.scores(ledger, store, settings.name, folder)
+        else:
+            items = [info.id for info in pool.items(Split(split))]
             options["progress"] = observer.counter("predicting")
             exports.predictions(pool, access.predictor(settings), items, folder, seed=settings.seed, **options)
     emit(as_json, {"folder": str(folder.absolute())}, f"Wrote {folder.absolute()}")

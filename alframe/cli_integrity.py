@@ -37,8 +37,8 @@ def fsck(
     from alframe import access, compose, config, integrity
 
     settings = config.load(file)
-    ledger, store, seconds = access.ledger(settings), compose.open_artifacts(settings), 3600 * grace
-    with watched() as observer:
+    store, seconds = compose.open_artifacts(settings), 3600 * grace
+    with watched() as observer, access.ledger(settings) as ledger:
         report = integrity.check(
             ledger,
             store,
@@ -69,7 +69,8 @@ def replay(
     from alframe import access, compose, config, integrity
 
     settings = config.load(file)
-    access.ledger(settings).campaign(settings.name)  # one that was never begun is not created here
+    with access.ledger(settings) as ledger:
+        ledger.campaign(settings.name)  # one that was never begun is not created here
     with watched() as observer, compose.open_campaign(settings) as campaign:
         count = observer.counter("replaying rounds")
         report = integrity.replay(campaign.settings, campaign.parts, metrics=metrics, progress=count)

@@ -33,7 +33,7 @@ __all__ = [
 class Campaign(CampaignLoop):
     """A campaign of a configuration, ready to go on from wherever it stands.
 
-    Use as a context manager, or call :meth:`close`: workers are released then.
+    Use as a context manager, or call :meth:`close`: workers and the connection to the ledger are released then.
     """
 
     def __init__(self, config: Config, settings: Settings, parts: Parts) -> None:
@@ -57,8 +57,9 @@ class Campaign(CampaignLoop):
         return self.parts.pool
 
     def close(self) -> None:
-        """Release workers."""
+        """Release workers and the connection to the ledger."""
         self.parts.executor.close()
+        self.parts.ledger.close()
 
     def __enter__(self) -> Campaign:
         return self
@@ -157,6 +158,7 @@ def _oracle(config: Config, pool: Pool) -> Oracle:
 
 def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
     """See :meth:`Campaign.open`."""
+    _check_hosts(config)
     pool = open_pool(config)
     ledger = open_ledger(config)
     settings = _settings(config)
@@ -174,6 +176,19 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
         observer=observer or Silent(),
     )
     return Campaign(config, settings, parts)
+
+
+def _check_hosts(config: Config) -> None:
+    """An SQLite file is on one host, and so must be everything that may come to drive its campaign."""
+    runtime = config.runtime
+    if runtime.executor == "ray" and runtime.address != "local" and config.ledger_url.startswith("sqlite:"):
+        problem = Problem(
+            where=f"campaign {config.name}: ledger",
+            expected=f"postgresql://USER@HOST/DATABASE, because runtime.address is {runtime.address!r}",
+            found=f"the SQLite file {config.ledger_url.removeprefix('sqlite:///')}, which one machine alone can use safely",
+            hint="See docs/how-to/postgres.md; or stay on this machine with runtime.address: local",
+        )
+        raise ConfigurationError([problem])
 
 
 def _settings(config: Config) -> Settings:

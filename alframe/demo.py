@@ -61,10 +61,6 @@ def run(folder: Path, observer: Observer | None = None, arm: Callable[[str], Non
         with compose.open_campaign(one, observer) as campaign:
             campaign.run()
     first = loaded[0]
-    return render(
-        compose.open_ledger(first),
-        compose.open_artifacts(first),
-        compose.open_pool(first),
-        [one.name for one in loaded],
-        folder / "report.html",
-    )
+    store, pool = compose.open_artifacts(first), compose.open_pool(first)
+    with compose.open_ledger(first) as ledger:
+        return render(ledger, store, pool, [one.name for one in loaded], folder / "report.html")

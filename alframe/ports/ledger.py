@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from alframe.types import AnswerRecord, ArtifactRef, Bin, Metric, Phase, Query
 
@@ -143,3 +144,12 @@ class Ledger(Protocol):
 
     def seconds(self, name: str) -> tuple[tuple[int, Phase, float], ...]:
         """(round, phase reached, seconds it took), as measured."""
+
+    def close(self) -> None:
+        """Release connections. Idempotent. A ledger is a context manager that closes itself."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

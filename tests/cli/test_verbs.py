@@ -212,7 +212,8 @@ def test_an_interrupt_ends_with_130_and_resume_reaches_the_same_end(
 ) -> None:
     # the process interrupts itself at a fixed place of the write order: no race with a clock
     code = (
-        "import os, sys\n"
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts without it\n"
         "from alframe import failpoints\n"
         "from alframe.cli import main\n"
         "def hook(name):\n"
