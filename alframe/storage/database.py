@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ class Database:
         self.shown = self._url.render_as_string(hide_password=True)
         self.file = sqlite_path(self._url) if self._url.get_backend_name() == "sqlite" else None
         self._reached = False
+        weakref.finalize(self, self._engine.dispose).atexit = False  # nothing is left open by who forgets to close
 
     def close(self) -> None:
         """Close all connections. Idempotent."""

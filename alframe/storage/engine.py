@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -31,9 +32,12 @@ BUSY_SECONDS = 30.0
 IDLE_SECONDS = 15.0
 """PostgreSQL ends a transaction whose client is silent for so long (a stopped process), before others give up waiting."""
 _SAFE_SQLITE = (3, 51, 3)
-_REMOTE = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fuse.sshfs")
+_REMOTE = re.compile(
+    r"nfs[34]?|cifs|smb[23]|smbfs|ncpfs|afs|coda|9p|virtiofs|ceph|glusterfs|lustre|gpfs|beegfs|pvfs2|orangefs|panfs|wekafs"
+    r"|gfs2|ocfs2|acfs|davfs"
+    r"|fuse\.(sshfs|glusterfs|ceph|ceph-fuse|s3fs|gcsfuse|goofys|rclone|juicefs|blobfuse2?|davfs2|mount-s3|moosefs|quobyte)"
 )
+"""File systems that other machines may share: locks and shared memory, on which SQLite stands, do not reach over them."""
 
 
 class EpochSeconds(FunctionElement[float]):
@@ -92,7 +96,7 @@ def open_engine(url: URL, *, references: bool = True) -> Engine:
         return _postgresql(url)
     path = sqlite_path(url)
     kind = filesystem(path, Path("/proc/self/mounts"))
-    if kind in _REMOTE:
+    if _REMOTE.fullmatch(kind):
         raise StoreUnavailable(
             f"{path} is on a network file system ({kind}), where SQLite is unsafe; use a local disk or PostgreSQL"
         )

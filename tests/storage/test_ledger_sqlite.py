@@ -157,9 +157,11 @@ def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert engine.filesystem(share / "deep" / "ledger.db", mounts) == "nfs4"
     assert engine.filesystem(share / "local" / "ledger.db", mounts) == "xfs"
     assert engine.filesystem(tmp_path / "ledger.db", tmp_path / "absent") == ""
-    monkeypatch.setattr(engine, "filesystem", lambda *_: "nfs4")
-    with pytest.raises(StoreUnavailable, match="network"):
-        SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
+    for kind in ("nfs4", "cifs", "9p", "lustre", "fuse.s3fs"):
+        monkeypatch.setattr(engine, "filesystem", lambda *_, kind=kind: kind)
+        with pytest.raises(StoreUnavailable, match=rf"network file system \({kind}\).*PostgreSQL"):
+            SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
+    assert not (tmp_path / "ledger.db").exists()
 
 
 def test_writers_take_turns_where_sqlite_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
