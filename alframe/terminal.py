@@ -21,7 +21,7 @@ from alframe.types import Phase
 if TYPE_CHECKING:
     from alframe.integrity import Report
 
-__all__ = ["RichObserver", "checks_view", "integrity_view", "key_values", "plugins_view", "status_view"]
+__all__ = ["RichObserver", "checks_view", "integrity_view", "key_values", "plugins_view", "rows_view", "status_view"]
 
 _WORK = {
     Phase.PLANNED: "planning",
@@ -270,6 +270,17 @@ def integrity_view(report: Report) -> RenderableType:
             text.append(f"\n→ {one.advice}", style=style)
         table.add_row(Text(one.outcome, style=style), text)
     return Group(head, table) if report.findings else head
+
+
+def rows_view(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Rows with the same keys as a table; lists are joined, what is not there is a dash."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in rows[0]:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        cells = (", ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row.values())
+        table.add_row(*(Text("–" if cell is None else str(cell)) for cell in cells))
+    return table
 
 
 def plugins_view(plugins: Sequence[PlugIn]) -> RenderableType:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from alframe.labelling.values import (
     Credential,
@@ -149,3 +150,12 @@ class LabellingLedger(Protocol):
 
     def withdraw(self, sha256: str) -> None:
         """Forget one credential (a sign-out). Idempotent."""
+
+    def close(self) -> None:
+        """Release connections. Idempotent. A ledger is a context manager that closes itself."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

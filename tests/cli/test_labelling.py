@@ -1,0 +1,116 @@
+"""Raters and the audit from the command line, on a real campaign that waits for people."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alframe import compose, config
+from alframe.cli import main
+from alframe.labelling import Roster, Unauthenticated
+from alframe.testing.desks import ScriptedRater, truthful
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def people(campaign: Path) -> Path:
+    """The campaign's YAML, with people as the oracle."""
+    campaign.write_text(
+        campaign.read_text().replace("oracle: {type: simulated}", "oracle: {type: human, blind_share: 0.5}")
+    )
+    return campaign
+
+
+def output(capsys: Capture, *arguments: str | Path, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def drawn(path: Path, token: str) -> int:
+    """The rater of a token labels everything that waits."""
+    settings = config.load(path)
+    desk = compose.open_desk(settings)
+    with desk.ledger:
+        who = Roster(desk.ledger).authenticate(token)
+        return ScriptedRater(desk, who, truthful(compose.open_pool(settings))).work(settings.name)
+
+
+def test_a_campaign_waits_with_three_until_people_answered(people: Path, capsys: Capture, tmp_path: Path) -> None:
+    token = output(capsys, "raters", "add", people, "Dr. Anna Weber", "--scope", "annotate")["token"]
+    assert output(capsys, "run", people, code=3)["status"] == "waiting"
+    assert output(capsys, "resume", people, code=3)["status"] == "waiting"
+    rounds = 0
+    while drawn(people, token):
+        rounds += 1
+        code = main(["resume", str(people)])
+        assert code in (0, 3)
+    assert (rounds, code) == (3, 0)
+    (listed,) = output(capsys, "raters", "list", people)
+    assert (listed["rater"], listed["identity"], listed["scopes"]) == ("Dr. Anna Weber", "proven", ["annotate"])
+    assert listed["submissions"] >= 8
+    found = output(capsys, "audit", "verify", people)
+    assert found["problems"] == []
+    assert found["submissions"] == listed["submissions"]
+
+    folder = tmp_path / "archive"
+    written = output(capsys, "audit", "export", people, "--output", folder)
+    assert written["head"] == found["head"]
+    lines = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+    assert {line["rater"] for line in lines} == {"Dr. Anna Weber"}
+    assert sum(line["committed"] for line in lines if line["counts"]) == 8
+    assert all(line["model"] and line["prefill"] for line in lines if line["round"])
+    assert len((folder / "events.jsonl").read_text().splitlines()) == found["events"]
+    assert json.loads((folder / "head.json").read_text())["sequence"] == found["events"]
+    assert output(capsys, "audit", "verify", people, "--head", found["head"])["problems"] == []
+
+    ledger = config.load(people).ledger_url.removeprefix("sqlite:///")
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE events SET actor = 'nobody' WHERE sequence = 5")
+    connection.close()
+    assert "event 5" in output(capsys, "audit", "verify", people, code=1)["problems"][0]
+
+
+def test_a_token_is_said_once_and_refused_after_revoke(people: Path, capsys: Capture) -> None:
+    assert main(["raters", "add", str(people), "bo", "--days", "3"]) == 0
+    said = capsys.readouterr()
+    token = said.out.strip()
+    assert "3 days" in said.err
+    assert token not in said.err
+    settings = config.load(people)
+    ledger = Path(settings.ledger_url.removeprefix("sqlite:///"))
+    stored = b"".join(path.read_bytes() for path in ledger.parent.iterdir() if path.is_file())
+    assert token.encode() not in stored
+    invite = output(capsys, "raters", "add", people, "bo", "--invite", "--scope", "review")
+    assert (invite["scopes"], invite["seconds"]) == (["review"], 7 * 86400)
+    assert main(["raters", "revoke", str(people), "bo"]) == 0
+    with compose.open_labelling(settings) as labelling:
+        for use in (lambda: Roster(labelling).authenticate(token), lambda: Roster(labelling).redeem(invite["invite"])):
+            with pytest.raises(Unauthenticated):
+                use()
+    assert output(capsys, "raters", "list", people)[0]["revoked"]
+    assert main(["raters", "list", str(people)]) == 0
+    assert "bo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["raters", "list"], "no ledger"),
+        (["audit", "verify"], "no ledger"),
+        (["audit", "export"], "no ledger"),
+        (["raters", "revoke", "", "nobody"], "no ledger"),
+        (["raters", "add", "", "consensus"], "a rater's name"),
+        (["raters", "add", "", "bo", "--scope", "everything"], "annotate, review or admin"),
+        (["audit", "verify", "", "--head", "7"], "SEQUENCE:HASH"),
+    ],
+)
+def test_what_cannot_be_done_is_said(people: Path, capsys: Capture, arguments: list[str], said: str) -> None:
+    filled = [*arguments[:2], str(people), *arguments[3:]]
+    assert main(filled) == 2
+    assert said in capsys.readouterr().err
