@@ -33,6 +33,7 @@ class ArtifactsContract:
 
     @pytest.fixture
     def make(self) -> Artifacts:
+        """An empty store."""
         raise NotImplementedError("give the contract an empty artifact store")
 
     def test_bytes_come_back_under_their_hash(self, make: Artifacts) -> None:
