@@ -60,6 +60,7 @@ class Campaign(CampaignLoop):
         """Release workers and the connection to the ledger."""
         self.parts.executor.close()
         self.parts.ledger.close()
+        getattr(self.parts.oracle, "close", lambda: None)()
 
     def __enter__(self) -> Campaign:
         return self

@@ -114,6 +114,10 @@ class HumanOracle:
         found = answers(self._desk, campaign, {query.id: query.replicas for query in queries})
         return tuple(self._with_objects(answer, items[answer.query]) for answer in found)
 
+    def close(self) -> None:
+        """Release the desk's connections; the next call opens them again."""
+        self._desk.ledger.close()
+
     def _with_objects(self, answer: Answer, item: str) -> Answer:
         if answer.labels is None or not self._pool.info(item).instances:
             return answer
