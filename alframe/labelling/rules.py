@@ -21,6 +21,7 @@ __all__ = [
     "given_up",
     "promoted",
     "received",
+    "reinstated",
     "settled",
 ]
 
@@ -141,13 +142,18 @@ def given_up(task: Counts, *, allowed: int, candidates: int) -> Counts | None:
     return replace(task, state=_closed(task))
 
 
+def reinstated(task: Counts) -> Counts:
+    """A retired task whose item turns out to be usable: open, or closed when all its labels are in."""
+    return closed_if_full(replace(task, state=TaskState.OPEN))
+
+
 def adjudicated(task: Counts, *, decided: bool, corrects: bool) -> Standing:
     """How a reviewer's submission stands. `decided`: there is an adjudication; `corrects`: this one supersedes it.
 
     Raises:
         ConflictError: while raters are still working on the task, and for a retired one.
     """
-    if task.state in (TaskState.OPEN, TaskState.RETIRED):
+    if task.state is TaskState.OPEN or (task.state is TaskState.RETIRED and not corrects):
         raise ConflictError(
             f"this task is {task.state} ({task.counted} of {task.replicas} labels); a reviewer decides once all are in"
         )

@@ -22,6 +22,7 @@ from alframe.storage.labelling_events import SYSTEM, Log, now
 from alframe.storage.labelling_rows import counts_of, draft_of, lease_of, rater_of, select_leases
 from alframe.storage.labelling_tables import drafts, leases, raters, submissions, task_raters, tasks
 from alframe.storage.rows import timestamp
+from alframe.types import Outcome
 
 __all__ = [
     "claim",
@@ -285,13 +286,14 @@ def conclude(connection: Connection, log: Log, task: Row[Any], counts: Counts) -
 
 
 def _extras(connection: Connection, task: str) -> list[Any]:
-    """Seats of a task whose work fills no place yet, with the latest submission of each; the earliest first."""
-    latest = func.max(submissions.c.sequence)
+    """Seats of a task whose work fills no place yet, with the first submission of each that is no skip, in that order."""
+    first = func.min(submissions.c.sequence)
     waiting = (
-        select(submissions.c.seat, latest.label("sequence"))
+        select(submissions.c.seat, first.label("sequence"))
         .join(leases, leases.c.lease == submissions.c.seat)
         .where(
             submissions.c.task == task,
+            submissions.c.outcome != Outcome.SKIPPED.value,
             leases.c.state == LeaseState.SUBMITTED.value,
             leases.c.counts.is_(False),
             leases.c.repeat == 0,

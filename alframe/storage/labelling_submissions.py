@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
 
 from alframe.errors import NotFound
 from alframe.labelling import rules
@@ -24,6 +24,7 @@ from alframe.storage.labelling_rows import (
     task_of,
 )
 from alframe.storage.labelling_tables import drafts, leases, submissions, tasks
+from alframe.storage.tables import answers
 from alframe.types import Outcome
 
 __all__ = ["one_submission", "one_task", "settle", "submit"]
@@ -90,10 +91,18 @@ def _refused(log: Log, delivery: Delivery, why: str) -> str:
 def _locked(connection: Connection, delivery: Delivery) -> Row[Any]:
     """The task, locked; when the item may be retired, all its tasks, in one order. Raises NotFound."""
     task = one_task(connection, delivery.task)
-    if delivery.outcome is Outcome.UNUSABLE:
+    if delivery.outcome is Outcome.UNUSABLE or _takes_back(connection, delivery):
         of_item = and_(tasks.c.campaign == task.campaign, tasks.c.item == task.item)
         connection.execute(select(tasks.c.task).where(of_item).order_by(tasks.c.task).with_for_update()).all()
     return one_task(connection, delivery.task, lock=True)
+
+
+def _takes_back(connection: Connection, delivery: Delivery) -> bool:
+    """Whether this corrects a submission that called the item unusable to something else."""
+    if delivery.supersedes is None or delivery.outcome is Outcome.UNUSABLE:
+        return False
+    former = select(submissions.c.outcome).where(submissions.c.submission == delivery.supersedes)
+    return connection.execute(former).scalar_one_or_none() == Outcome.UNUSABLE.value
 
 
 def _seat(connection: Connection, log: Log, delivery: Delivery, task: Row[Any]) -> _Place:
@@ -147,6 +156,8 @@ def _receive(
             _retire(connection, log, task, verdict.task, delivery)
         else:
             conclude(connection, log, task, verdict.task)
+            if _takes_back(connection, delivery):
+                _reinstate(connection, log, task, delivery)
         if task.repeat and verdict.standing in (Standing.ON_TIME, Standing.LATE) and delivery.outcome.carries_label:
             _plan_repeat(connection, task, delivery.rater, repeat_gap)
     return verdict.standing
@@ -180,6 +191,31 @@ def _retire(connection: Connection, log: Log, task: Row[Any], counts: Counts, de
     log.add(task.campaign, delivery.rater, "item.retired", task.item, {"submission": delivery.id, "task": task.task})
 
 
+def _reinstate(connection: Connection, log: Log, task: Row[Any], delivery: Delivery) -> None:
+    """Open the tasks again that only the corrected submission had retired, unless the campaign took that answer already."""
+    of_item = and_(tasks.c.campaign == task.campaign, tasks.c.item == task.item)
+    still = (
+        select_submissions()
+        .join(tasks, tasks.c.task == submissions.c.task)
+        .where(
+            of_item, submissions.c.outcome == Outcome.UNUSABLE.value, submissions.c.submission != delivery.supersedes
+        )
+        .where(submissions.c.repeat == 0)
+    )
+    others = [one.id for one in map(submission_of, connection.execute(still)) if one.current]
+    mine = and_(of_item, tasks.c.retired_by == delivery.supersedes)
+    if others:
+        connection.execute(update(tasks).where(mine).values(retired_by=others[0]))
+        return
+    taken = exists().where(answers.c.campaign == tasks.c.campaign, answers.c.query == tasks.c.task)
+    rows = connection.execute(select(tasks).where(mine, ~taken).order_by(tasks.c.task)).all()
+    for row in rows:
+        connection.execute(update(tasks).where(tasks.c.task == row.task).values(retired_by=None))
+        conclude(connection, log, row, rules.reinstated(counts_of(row)))
+    named = [row.task for row in rows]
+    log.add(task.campaign, delivery.rater, "item.reinstated", task.item, {"submission": delivery.id, "tasks": named})
+
+
 def _store(connection: Connection, log: Log, delivery: Delivery, lease: Row[Any] | None, standing: Standing) -> Receipt:
     if lease is None:
         _log(log, delivery, standing)
@@ -188,6 +224,8 @@ def _store(connection: Connection, log: Log, delivery: Delivery, lease: Row[Any]
             if delivery.outcome is Outcome.UNUSABLE:
                 _retire(connection, log, task, counts_of(task), delivery)
             else:
+                if _takes_back(connection, delivery):
+                    _reinstate(connection, log, task, delivery)
                 _close(connection, delivery.task)
     events = log.flush()
     event = next(one for one in events if one.object == delivery.id and one.action == "submission.received")

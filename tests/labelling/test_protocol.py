@@ -33,6 +33,7 @@ class Question:
     extras: list[str] = field(default_factory=list)
     passed: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)  # expired or released
+    unusable: set[str] = field(default_factory=set)  # who says so now
     closed: str = ""
 
     @property
@@ -217,13 +218,12 @@ class Protocol(RuleBasedStateMachine):
             question.move_in()
             return
         question.passed.discard(name)
-        if outcome is Outcome.UNUSABLE and question.closed != "done":
-            question.closed = "retired"
-            if held:
-                question.holders.remove(name)
-        elif outcome is Outcome.UNUSABLE and name in question.counted:
-            question.closed = "retired"
-        elif name in question.counted:
+        retires = outcome is Outcome.UNUSABLE and (question.closed != "done" or name in question.counted)
+        takes_back = name in question.unusable and outcome is not Outcome.UNUSABLE
+        question.unusable.discard(name)
+        if outcome is Outcome.UNUSABLE:
+            question.unusable.add(name)
+        if name in question.counted:
             assert standing in ("on_time", "late", "extra")
         elif held and not question.closed:
             assert standing == "on_time"
@@ -238,10 +238,13 @@ class Protocol(RuleBasedStateMachine):
                 question.holders.remove(name)
             if name not in question.extras:
                 question.extras.append(name)
+        if retires:
+            question.closed = "retired"
+        elif question.closed == "retired" and takes_back and not question.unusable:
+            question.closed = ""
         if len(question.counted) == question.replicas and not question.closed:
             question.closed = "done"
-        if question.closed != "retired":
-            question.move_in()
+        question.move_in()
 
     # -- what must hold
 
@@ -251,12 +254,12 @@ class Protocol(RuleBasedStateMachine):
             return
         for task in self.ledger.tasks(CAMPAIGN):
             question = self.model[task.id]
-            assert task.state.value == (question.closed or "open")
-            if question.closed != "retired":
-                assert (task.counted, task.skipped) == (len(question.counted), len(question.passed))
-                assert task.taken == len(question.holders) + len(question.counted)
-                counts = {one.rater for one in self.ledger.submissions(CAMPAIGN, tasks=[task.id]) if one.counts}
-                assert counts == set(question.counted)
+            state = "done" if task.state == "full" else task.state.value  # compared when somebody submits or collects
+            assert state == (question.closed or "open")
+            assert (task.counted, task.skipped) == (len(question.counted), len(question.passed))
+            assert task.taken == len(question.holders) + len(question.counted)
+            counts = {one.rater for one in self.ledger.submissions(CAMPAIGN, tasks=[task.id]) if one.counts}
+            assert counts == set(question.counted)
         assert [one.id for one in self.ledger.submissions(CAMPAIGN)] == self.accepted  # none lost, none invented
 
 

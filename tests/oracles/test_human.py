@@ -235,6 +235,27 @@ def test_a_campaign_goes_on_after_an_unusable_item_a_skip_and_a_dispute(tmp_path
         assert verify(ledger, desk.artifacts).problems == ()
 
 
+def test_an_answer_that_the_campaign_took_stays_taken(tmp_path: Path) -> None:
+    """A rater who changes her mind too late is heard and recorded, but the committed round does not open again."""
+    pool = blobs()
+    with SqlLabelling(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        desk = LabellingDesk(ledger, FileArtifacts(tmp_path / "artifacts"))
+        (anna,) = enrolled(desk, "anna")
+        told = []
+
+        def first_unusable(given):  # type: ignore[no-untyped-def]
+            told.append(given.task)
+            return work_of(None, Outcome.UNUSABLE) if len(told) == 1 else truthful(pool)(given)
+
+        drive(tmp_path, desk, Human(), [ScriptedRater(desk, anna, first_unusable)])
+        (said,) = [one for one in ledger.submissions("small") if one.outcome is Outcome.UNUSABLE]
+        labels = pool.truth(told[0].item).crop(told[0].box)
+        late = desk.deliver(anna, said.task, work_of(labels, supersedes=said.id))
+        assert (late.created, late.task.state) == (True, "retired")
+        assert desk.claim(anna, "small") is None
+        assert verify(ledger, desk.artifacts).problems == ()
+
+
 def test_by_hand_nobody_is_asked(tmp_path: Path) -> None:
     pool = blobs()
     campaign = small_campaign(tmp_path, InlineExecutor(), pool=pool, oracle=Manual().bind(pool))

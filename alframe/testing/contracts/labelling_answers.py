@@ -180,6 +180,38 @@ class AnswerRules(LabellingFixtures):
         assert list(desk.ledger.retired(CAMPAIGN)) == [held.task.item]
         self.sound(desk)
 
+    def test_unusable_can_be_taken_back(self, desk: LabellingDesk, raters: list[Credential]) -> None:
+        anna, bo, cy = raters
+        desk.ask(sample_tasks(2))
+        one, two = (task.id for task in desk.ledger.tasks(CAMPAIGN))
+        first = desk.deliver(anna, one, work_of(None, Outcome.UNUSABLE)).submission
+        second = desk.deliver(bo, two, work_of(None, Outcome.UNUSABLE)).submission
+        mistaken = desk.deliver(anna, one, work_of(drawing(), supersedes=first.id))
+        assert mistaken.task.state is TaskState.RETIRED  # bo still says so
+        assert desk.deliver(bo, two, work_of(drawing(2), supersedes=second.id)).task.state is TaskState.DONE
+        assert [task.state.value for task in desk.ledger.tasks(CAMPAIGN)] == ["done", "done"]
+        assert desk.claim(cy, CAMPAIGN) is None
+        found = answers(desk, CAMPAIGN, {one: 1, two: 1})
+        assert [(answer.rater, answer.outcome.value) for answer in found] == [("anna", "labeled"), ("bo", "labeled")]
+        assert desk.ledger.retired(CAMPAIGN) == {}
+        self.sound(desk)
+
+    def test_a_reviewer_may_call_an_item_unusable_and_take_it_back(
+        self, desk: LabellingDesk, raters: list[Credential], reviewer: Credential
+    ) -> None:
+        desk.ask(sample_tasks(2))
+        one, two = (task.id for task in desk.ledger.tasks(CAMPAIGN))
+        desk.deliver(raters[0], one, work_of(drawing()))
+        said = desk.adjudicate(reviewer, one, work_of(None, Outcome.UNUSABLE))
+        assert said.task.state is TaskState.RETIRED
+        assert desk.ledger.task(two).state is TaskState.RETIRED
+        back = desk.adjudicate(reviewer, one, work_of(drawing(2), supersedes=said.submission.id))
+        assert back.task.state is TaskState.DONE
+        assert desk.ledger.task(two).state is TaskState.OPEN
+        (answer,) = answers(desk, CAMPAIGN, {one: 1})
+        assert answer.rater == "reviewer"
+        self.sound(desk)
+
     def test_work_without_a_lease_takes_a_place_too(self, desk: LabellingDesk, raters: list[Credential]) -> None:
         anna, bo, cy = raters
         (task,) = sample_tasks(1, replicas=2)
