@@ -52,7 +52,7 @@ bench: $(VENV)/.installed-tests
 	done
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) alframe-demo
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "alframe needs Python 3.11 or newer; set PYTHON=/path/to/python")'
