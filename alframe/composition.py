@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from alframe.metrics.fusion import majority
 from alframe.ports import Artifacts, Pool
 from alframe.types import UNANNOTATED, AnswerRecord, ArtifactRef, Box, LabelMap, Outcome
 
@@ -56,7 +57,7 @@ def compose(shape: Sequence[int], answers: Sequence[Placed], *, instances: bool 
         return LabelMap.blank(shape, instances=instances)
     if len(canvases) == 1:
         return canvases[0]
-    classes = _majority([canvas.classes for canvas in canvases])
+    classes = majority([canvas.classes for canvas in canvases])
     if not instances:
         return LabelMap(classes=classes)
     objects = np.zeros(classes.shape, np.int32)
@@ -72,18 +73,6 @@ def _paint(canvas: LabelMap, answer: Placed) -> None:
     canvas.classes[answer.box.slices][marked] = answer.labels.classes[marked]
     if canvas.instances is not None and answer.labels.instances is not None:
         canvas.instances[answer.box.slices][marked] = answer.labels.instances[marked]
-
-
-def _majority(maps: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Per-pixel majority over maps in rater order; ties go to the tied class that the earliest rater chose."""
-    best = np.full(maps[0].shape, UNANNOTATED, np.uint8)
-    votes = np.zeros(maps[0].shape, np.int32)
-    for candidate in maps:
-        count = sum((other == candidate).astype(np.int32) for other in maps)
-        better = (count > votes) & (candidate != UNANNOTATED)
-        best[better] = candidate[better]
-        votes[better] = count[better]
-    return best
 
 
 def contour_target(labels: LabelMap, *, radius: int = CONTOUR_RADIUS) -> NDArray[np.uint8]:

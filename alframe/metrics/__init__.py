@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alframe.metrics.curves import PairedDifference, area_under_budget_curve, budget_to_reach, paired_difference
+    from alframe.metrics.fusion import fuse
     from alframe.metrics.instances import instances_from
     from alframe.metrics.observation import observe
+    from alframe.metrics.raters import energy_distance, spread, vote_fractions
     from alframe.metrics.spec import MetricSpec
     from alframe.metrics.state import EvaluationState
     from alframe.metrics.summary import reliability, summarise
@@ -19,11 +21,15 @@ __all__ = [
     "PairedDifference",
     "area_under_budget_curve",
     "budget_to_reach",
+    "energy_distance",
+    "fuse",
     "instances_from",
     "observe",
     "paired_difference",
     "reliability",
+    "spread",
     "summarise",
+    "vote_fractions",
 ]
 
 _HOME = {
@@ -32,11 +38,15 @@ _HOME = {
     "PairedDifference": "curves",
     "area_under_budget_curve": "curves",
     "budget_to_reach": "curves",
+    "energy_distance": "raters",
+    "fuse": "fusion",
     "instances_from": "instances",
     "observe": "observation",
     "paired_difference": "curves",
     "reliability": "summary",
+    "spread": "raters",
     "summarise": "summary",
+    "vote_fractions": "raters",
 }
 
 
