@@ -24,6 +24,7 @@ __all__ = [
     "CommittedLabels",
     "Placed",
     "compose",
+    "compose_by_rater",
     "compose_contours",
     "contour_target",
     "contour_length",
@@ -48,11 +49,7 @@ def compose(shape: Sequence[int], answers: Sequence[Placed], *, instances: bool 
 
     With `instances`, each pixel takes the object number from the earliest rater who voted for the winning class.
     """
-    per_rater: dict[str, LabelMap] = {}
-    for answer in answers:
-        canvas = per_rater.setdefault(answer.rater, LabelMap.blank(shape, instances=instances))
-        _paint(canvas, answer)
-    canvases = list(per_rater.values())
+    canvases = list(compose_by_rater(shape, answers, instances=instances).values())
     if not canvases:
         return LabelMap.blank(shape, instances=instances)
     if len(canvases) == 1:
@@ -66,6 +63,17 @@ def compose(shape: Sequence[int], answers: Sequence[Placed], *, instances: bool 
         assert canvas.instances is not None
         objects[agree] = canvas.instances[agree]
     return LabelMap(classes=classes, instances=objects)
+
+
+def compose_by_rater(
+    shape: Sequence[int], answers: Sequence[Placed], *, instances: bool = False
+) -> dict[str, LabelMap]:
+    """Each rater's own label map from answers in commit order; raters in the order of their first answers."""
+    per_rater: dict[str, LabelMap] = {}
+    for answer in answers:
+        canvas = per_rater.setdefault(answer.rater, LabelMap.blank(shape, instances=instances))
+        _paint(canvas, answer)
+    return per_rater
 
 
 def _paint(canvas: LabelMap, answer: Placed) -> None:
@@ -165,6 +173,11 @@ class CommittedLabels:
         """The composed label map of `item` (all 255 when nothing was committed). Raises NotFound, ArtifactDamaged."""
         info = self.pool.info(item)
         return compose(info.shape, self._placed(item), instances=info.instances)
+
+    def by_rater(self, item: str) -> dict[str, LabelMap]:
+        """Each rater's composed label map of `item`."""
+        info = self.pool.info(item)
+        return compose_by_rater(info.shape, self._placed(item), instances=info.instances)
 
     def contours(self, item: str) -> NDArray[np.uint8]:
         """The composed contour target of `item`."""

@@ -108,7 +108,9 @@ class Model:
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_predictor"}
 
-    def predict(self, pool: Pool, item: str, *, votes: bool = False, log: bool = False) -> Prediction:
+    def predict(
+        self, pool: Pool, item: str, *, votes: bool = False, log: bool = False, spread: bool = False
+    ) -> Prediction:
         """Predict one item of the pool."""
         return self._predictor.predict(
             pool.image(item),
@@ -116,6 +118,7 @@ class Model:
             seed=seeding.derive(self.seed, self.round, "predict", item),
             votes=votes,
             log=log,
+            spread=spread,
         )
 
 
@@ -195,8 +198,13 @@ def _score_item(context: ScoreContext, item: str) -> tuple[Candidates | None, Ev
     prediction: Prediction | None = None
     wanted = spec is not None or (strategy is not None and strategy.needs_model)
     if context.model is not None and wanted:
-        votes = strategy is not None and strategy.needs_votes
-        prediction = context.model.predict(context.pool, item, votes=votes, log=spec is not None)
+        prediction = context.model.predict(
+            context.pool,
+            item,
+            votes=strategy is not None and strategy.needs_votes,
+            log=spec is not None,
+            spread=strategy is not None and strategy.needs_spread,
+        )
     table = state = None
     if strategy is not None:
         view = ItemView(
@@ -228,7 +236,9 @@ def explain_boxes(context: ScoreContext, job: ExplainJob) -> tuple[ArtifactRef, 
     model, strategy = context.model, context.strategy
     assert model is not None
     assert strategy is not None
-    moments: Moments = model.predict(context.pool, job.item, votes=strategy.needs_votes).moments
+    moments: Moments = model.predict(
+        context.pool, job.item, votes=strategy.needs_votes, spread=strategy.needs_spread
+    ).moments
     mean = moment.mean(moments)
     classes = mean.argmax(axis=0).astype(np.uint8)
     uncertainty = strategy.uncertainty(moments)

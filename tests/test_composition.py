@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import filters, morphology
 
-from alframe.composition import Placed, compose, compose_contours, contour_length, contour_target
+from alframe.composition import Placed, compose, compose_by_rater, compose_contours, contour_length, contour_target
 from alframe.types import UNANNOTATED, Box, LabelMap
 
 SHAPE = (6, 7)
@@ -95,3 +95,14 @@ def test_contour_length_of_a_square_is_its_border() -> None:
     classes = np.zeros((10, 10), np.uint8)
     classes[2:7, 3:8] = 1
     assert contour_length(LabelMap(classes=classes)) == 16
+
+
+def test_each_raters_own_labels_come_in_the_order_of_their_first_answers() -> None:
+    first = Placed(
+        rater="bo", box=Box(start=(0, 0), stop=(1, 2)), labels=LabelMap(classes=np.array([[1, 255]], np.uint8))
+    )
+    second = Placed(rater="al", box=Box(start=(0, 1), stop=(1, 2)), labels=LabelMap(classes=np.array([[0]], np.uint8)))
+    third = Placed(rater="bo", box=Box(start=(0, 1), stop=(1, 2)), labels=LabelMap(classes=np.array([[2]], np.uint8)))
+    found = compose_by_rater((1, 3), [first, second, third])
+    assert {name: own.classes.tolist() for name, own in found.items()} == {"bo": [[1, 2, 255]], "al": [[255, 0, 255]]}
+    assert list(found) == ["bo", "al"]

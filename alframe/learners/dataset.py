@@ -23,12 +23,14 @@ __all__ = ["Patch", "TrainingSet"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patch:
-    """A piece of one item: raw `image` (C, S; float32, as ingested), `classes` and `contours` (S; uint8, 255 = no loss)."""
+    """A piece of one item: raw `image` (C, S; float32, as ingested), `classes` and `contours` (S; uint8, 255 = no loss), and, where
+    asked for, each rater's own classes in `raters` (one map a rater of this item)."""
 
     image: NDArray[np.float32]
     classes: NDArray[np.uint8]
     contours: NDArray[np.uint8] | None
     affine: Affine
+    raters: tuple[NDArray[np.uint8], ...] = ()
 
 
 class PixelIndex:
@@ -58,13 +60,16 @@ class _Item:
     foreground: PixelIndex
     affine: Affine
     image: NDArray[Any] | None
+    raters: tuple[NDArray[np.uint8], ...]
 
 
 class TrainingSet:
     """The annotated items of a task, in memory up to a limit; the images beyond it are read patch by patch."""
 
-    def __init__(self, task: FitTask, *, normalise: NormaliseKind, contours: bool, cache_mib: int) -> None:
-        """Raises InvalidValue when nothing is annotated."""
+    def __init__(
+        self, task: FitTask, *, normalise: NormaliseKind, contours: bool, cache_mib: int, raters: bool = False
+    ) -> None:
+        """With `raters` the patches carry the raters' own labels too. Raises InvalidValue when nothing is annotated."""
         self._pool: Pool = task.pool
         self._items: list[_Item] = []
         self.white: float | None = None
@@ -86,6 +91,7 @@ class TrainingSet:
                     foreground=PixelIndex(known & (classes > 0)),
                     affine=intensity_affine(image, normalise),
                     image=image if budget >= 0 else None,
+                    raters=tuple(own.classes for own in task.labels.by_rater(name).values()) if raters else (),
                 )
             )
         if not self._items:
@@ -95,6 +101,11 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def raters(self) -> int:
+        """The most raters of any item (0 when they were not asked for)."""
+        return max(len(item.raters) for item in self._items)
 
     def draw(
         self, rng: np.random.Generator, *, patch: Sequence[int], source: Sequence[int], foreground: float
@@ -137,14 +148,15 @@ class TrainingSet:
         image = self._pool.image(item.id, box) if item.image is None else item.image[(slice(None), *box.slices)]
         outside = any(before or after for before, after in pad)
         image = np.pad(image, [(0, 0), *pad], mode="symmetric") if outside else image
-        maps = [
-            np.pad(labels[box.slices], pad, constant_values=UNANNOTATED) if outside else labels[box.slices]
-            for labels in (item.classes, item.contours)
-            if labels is not None
-        ]
+
+        def cut(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            inner = labels[box.slices]
+            return np.pad(inner, pad, constant_values=UNANNOTATED) if outside else inner
+
         return Patch(
             image=image.astype(np.float32),
-            classes=maps[0],
-            contours=maps[1] if len(maps) > 1 else None,
+            classes=cut(item.classes),
+            contours=None if item.contours is None else cut(item.contours),
             affine=item.affine,
+            raters=tuple(cut(labels) for labels in item.raters),
         )

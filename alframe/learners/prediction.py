@@ -1,12 +1,14 @@
 """Predictors: stochastic passes or members, reduced on the device to sums that do not grow with their number.
 
-Legend: ``C`` classes, ``K`` logits (classes, then two of a contour head), ``S`` space, ``M`` passes or members.
+Legend: ``C`` classes, ``K`` logits (classes, then two of a contour head), ``S`` space, ``M`` passes or members, ``L`` latent
+draws under one draw of the weights.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,19 +32,35 @@ __all__ = ["NetworkPredictor"]
 class Sums:
     """The running sums of :class:`~alframe.ports.Moments`, float64, on the device."""
 
-    def __init__(self, card: ModelCard, *, votes: bool, log: bool) -> None:
+    def __init__(self, card: ModelCard, *, votes: bool, log: bool, spread: bool) -> None:
         self._classes, self._has_contour = len(card.classes), card.contour
-        self._wants_votes, self._wants_log = votes, log
+        self._wants_votes, self._wants_log, self._wants_spread = votes, log, spread
         self.count = 0
         self._probability: torch.Tensor | None = None
         self._entropy: torch.Tensor | None = None
         self._votes: torch.Tensor | None = None
         self._log: torch.Tensor | None = None
         self._contour: torch.Tensor | None = None
+        self._squares: torch.Tensor | None = None
+        self._noise: torch.Tensor | None = None
+        self._disagreement: torch.Tensor | None = None
 
-    def add(self, logits: torch.Tensor) -> None:
-        """Take one pass: `logits` (K, S)."""
-        log_p = logits[: self._classes].log_softmax(0)
+    def add(self, logits: torch.Tensor, *, disagreement: torch.Tensor | None = None) -> None:
+        """Take one pass: `logits` (K, S), and the disagreement of raters (S; 0 … 1) where the network predicts it."""
+        self._take(logits[: self._classes].log_softmax(0), None, disagreement)
+        if self._has_contour:
+            self._contour = _plus(self._contour, logits[self._classes :].softmax(0)[1])
+
+    def add_group(self, logits: torch.Tensor, *, disagreement: torch.Tensor | None = None) -> None:
+        """Take one draw of the weights with its latent draws: `logits` (L, K, S), L ≥ 2; the pass is their mean probability."""
+        log_p = logits[:, : self._classes].log_softmax(1)
+        draws = len(log_p)
+        noise = log_p.double().exp().var(0) / draws if self._wants_spread else None
+        self._take(log_p.logsumexp(0) - math.log(draws), noise, disagreement)
+        if self._has_contour:
+            self._contour = _plus(self._contour, logits[:, self._classes :].softmax(1)[:, 1].mean(0))
+
+    def _take(self, log_p: torch.Tensor, noise: torch.Tensor | None, disagreement: torch.Tensor | None) -> None:
         p = log_p.exp()
         self._probability = _plus(self._probability, p)
         self._entropy = _plus(self._entropy, -(p * log_p).sum(0))
@@ -51,8 +69,11 @@ class Sums:
         if self._wants_log:
             wide = log_p.double()
             self._log = wide if self._log is None else torch.logaddexp(self._log, wide)
-        if self._has_contour:
-            self._contour = _plus(self._contour, logits[self._classes :].softmax(0)[1])
+        if self._wants_spread:
+            self._squares = _plus(self._squares, p.double() ** 2)
+            self._noise = _plus(self._noise, torch.zeros_like(p) if noise is None else noise)
+            if disagreement is not None:
+                self._disagreement = _plus(self._disagreement, disagreement)
         self.count += 1
 
     def prediction(self) -> Prediction:
@@ -68,8 +89,16 @@ class Sums:
             count=self.count,
             probability=_numpy(self._probability),
             entropy=_numpy(self._entropy),
-            votes=None if self._votes is None else _numpy(self._votes),
-            log_probability=None if self._log is None else _numpy(self._log),
+            **{
+                name: None if total is None else _numpy(total)
+                for name, total in (
+                    ("votes", self._votes),
+                    ("log_probability", self._log),
+                    ("squares", self._squares),
+                    ("noise", self._noise),
+                    ("disagreement", self._disagreement),
+                )
+            },
         )
         contour = None if self._contour is None else _numpy(self._contour / self.count).astype(np.float32)
         return Prediction(moments=moments, contour=contour)
@@ -124,7 +153,14 @@ class NetworkPredictor:
         self.card = cards[0]
 
     def predict(
-        self, image: NDArray[Any], *, spacing: Sequence[float] = (), seed: int, votes: bool = False, log: bool = False
+        self,
+        image: NDArray[Any],
+        *,
+        spacing: Sequence[float] = (),
+        seed: int,
+        votes: bool = False,
+        log: bool = False,
+        spread: bool = False,
     ) -> Prediction:
         """Predict a whole image (C, S) as ingested; see :meth:`alframe.ports.Predictor.predict`.
 
@@ -134,10 +170,33 @@ class NetworkPredictor:
             InvalidValue: when the image has other channels or axes than the model was trained on.
             NonFiniteError: when a probability is NaN or infinite.
         """
-        sums = Sums(self.card, votes=votes, log=log)
+        sums = Sums(self.card, votes=votes, log=log, spread=spread)
         with computing(self._compute), torch.inference_mode():
-            for member, applier in enumerate(self._appliers):
-                seeds = [derive(seed, "member", member, "pass", number) for number in range(self._passes or 0)]
-                for logits in applier.logits(image, seeds):
-                    sums.add(logits)
+            for logits in self._logits(image, seed, self._passes or 0):
+                sums.add(logits)
             return sums.prediction()
+
+    def samples(
+        self, image: NDArray[Any], *, count: int, seed: int, spacing: Sequence[float] = ()
+    ) -> NDArray[np.float32]:
+        """Passes with dropout on (`count` over all members), or each member once; see :meth:`alframe.ports.Predictor.samples`.
+
+        Raises:
+            InvalidValue: when `count` is below 1, or the image does not fit the model.
+            NonFiniteError: when a probability is NaN or infinite.
+        """
+        if count < 1:
+            raise InvalidValue(f"at least 1 sample must be asked for, got {count}")
+        passes = 0 if self._passes is None else -(-count // len(self._appliers))
+        classes = len(self.card.classes)
+        with computing(self._compute), torch.inference_mode():
+            found = [logits[:classes].softmax(0).cpu().numpy() for logits in self._logits(image, seed, passes)]
+        drawn: NDArray[np.float32] = np.stack(found[:count])
+        if not np.isfinite(drawn).all():
+            raise NonFiniteError("the network predicted NaN or infinite probabilities; train again at a lower rate")
+        return drawn
+
+    def _logits(self, image: NDArray[Any], seed: int, passes: int) -> Iterator[torch.Tensor]:
+        for member, applier in enumerate(self._appliers):
+            seeds = [derive(seed, "member", member, "pass", number) for number in range(passes)]
+            yield from applier.logits(image, seeds)

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from alframe.errors import InvalidValue, NonFiniteError
-from alframe.learners.application import Applier, rounded_up
+from alframe.learners.application import rounded_up
 from alframe.learners.augmentation import augment_geometry, augment_intensity, augment_stain, source_shape
 from alframe.learners.checkpoints import ModelCard, read_card, restore, save_model
-from alframe.learners.computing import computing, mixed_precision
-from alframe.learners.dataset import TrainingSet
-from alframe.learners.losses import segmentation_loss
-from alframe.learners.nets import divisor_of, outputs_of
+from alframe.learners.computing import computing
+from alframe.learners.dataset import Patch, TrainingSet
+from alframe.learners.nets import divisor_of
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
 from alframe.learners.networks import Network
+from alframe.learners.objective import Batch, Objective, Segmentation
 from alframe.learners.optimisation import MovingAverage, learning_rate_factor, make_optimiser
 from alframe.learners.pretrained import load_encoder
 from alframe.learners.settings import Inference, NormaliseKind, Training
@@ -31,7 +31,7 @@ from alframe.ports import Checkpoint, FitTask
 from alframe.seeding import derive, generator
 from alframe.types import UNANNOTATED
 
-__all__ = ["Recipe", "train"]
+__all__ = ["Recipe", "Run", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Recipe:
     training: Training
     inference: Inference
     normalise: NormaliseKind
+    objective: Objective = field(default_factory=Segmentation)
 
 
 def describe(task: FitTask, recipe: Recipe) -> ModelCard:
@@ -51,7 +52,8 @@ def describe(task: FitTask, recipe: Recipe) -> ModelCard:
     if len(kinds) != 1:
         raise InvalidValue(f"a network needs items of one kind, the pool has (channels, spatial axes) {sorted(kinds)}")
     channels, dims = kinds.pop()
-    contour = recipe.training.contour_weight > 0 and any(info.instances for info in infos)
+    wanted = recipe.objective.contours and recipe.training.contour_weight > 0
+    contour = wanted and any(info.instances for info in infos)
     return ModelCard(
         network=recipe.network,
         spatial_dims=dims,
@@ -88,11 +90,11 @@ def train(task: FitTask, recipe: Recipe, progress: Callable[[float], None] | Non
         cuda = [device.index or 0] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(derive(task.seed, "torch"))
-            return _Run(task, recipe, device).go(progress)
+            return Run(task, recipe, device).go(progress)
 
 
-class _Run:
-    """The state of one training run."""
+class Run:
+    """The state of one training run: what an :class:`~alframe.learners.objective.Objective` may look at."""
 
     def __init__(self, task: FitTask, recipe: Recipe, device: torch.device) -> None:
         self.task, self.recipe, self.device = task, recipe, device
@@ -102,7 +104,11 @@ class _Run:
         self.patch = patch_shape(task, training, self.card.spatial_dims, divisor_of(self.module))
         self.source = source_shape(self.patch, training.augmentation)
         self.data = TrainingSet(
-            task, normalise=recipe.normalise, contours=self.card.contour, cache_mib=training.cache_mib
+            task,
+            normalise=recipe.normalise,
+            contours=self.card.contour,
+            cache_mib=training.cache_mib,
+            raters=recipe.objective.raters,
         )
         if training.augmentation.stain > 0 and (self.card.channels != 3 or self.data.white is None):
             raise InvalidValue("augmentation: stain needs RGB images of unsigned integers; set it to 0 for this pool")
@@ -153,7 +159,7 @@ class _Run:
         for step in steps:
             for group in self.optimiser.param_groups:
                 group["lr"] = training.learning_rate * learning_rate_factor(step, training)
-            loss = self._loss(step)
+            loss = self.recipe.objective.loss(self, step)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(self.scaler.scale(loss))
             self.scaler.unscale_(self.optimiser)
@@ -174,32 +180,16 @@ class _Run:
             )
         return mean
 
-    def _loss(self, step: int) -> torch.Tensor:
-        training = self.recipe.training
-        image, classes, contours = self._batch(step)
-        with mixed_precision(self.task.compute):
-            result = self.module(image)
-        outputs = outputs_of(result, out_channels=self.card.out_channels, shape=image.shape)
-        return segmentation_loss(
-            outputs,
-            classes,
-            contours,
-            dice_weight=training.dice_weight,
-            contour_weight=training.contour_weight,
-            tap_weight=training.tap_weight * 0.1 ** (step // training.tap_decay_steps),
-        )
-
-    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The batch of a step, drawn from the run's seed and the step alone: image (B, C, S), classes and contours (B, S)."""
+    def batch(self, step: int, purpose: str = "batch", size: int | None = None) -> Batch:
+        """The batch of a step, drawn from the run's seed, `purpose` and the step alone; of ``training.batch_size`` unless told."""
         training, settings = self.recipe.training, self.recipe.training.augmentation
-        rng = generator(self.task.seed, "batch", step)
+        rng = generator(self.task.seed, purpose, step)
         patches = [
             self.data.draw(rng, patch=self.patch, source=self.source, foreground=training.foreground)
-            for _ in range(training.batch_size)
+            for _ in range(size or training.batch_size)
         ]
         image = torch.from_numpy(np.stack([patch.image for patch in patches])).to(self.device)
-        maps = [[m for m in (patch.classes, patch.contours) if m is not None] for patch in patches]
-        labels = torch.from_numpy(np.stack([np.stack(pair) for pair in maps])).to(self.device)
+        labels = torch.from_numpy(np.stack([self._maps(patch) for patch in patches])).to(self.device)
         image, labels = augment_geometry(image, labels, self.patch, settings, rng)
         if settings.stain > 0:
             assert self.data.white is not None
@@ -211,24 +201,28 @@ class _Run:
             .reshape(len(patches), -1, *ones)
             for name in ("shift", "scale")
         )
-        image = augment_intensity((image - shift) / scale, settings, rng)
         targets = labels.long()
-        return image, targets[:, 0], targets[:, 1] if self.card.contour else None
+        return Batch(
+            image=augment_intensity((image - shift) / scale, settings, rng),
+            classes=targets[:, 0],
+            contours=targets[:, 1] if self.card.contour else None,
+            raters=targets[:, 1 + self.card.contour :] if self.recipe.objective.raters else None,
+        )
+
+    def _maps(self, patch: Patch) -> NDArray[np.uint8]:
+        """The label maps of a patch, one above the other: classes, contours if any, then each rater's own."""
+        maps = [patch.classes, *(m for m in (patch.contours,) if m is not None), *patch.raters]
+        missing = self.data.raters - len(patch.raters)
+        return np.stack([*maps, *[np.full_like(patch.classes, UNANNOTATED)] * missing])
 
     def _validate(self, model: nn.Module) -> float:
-        """Mean cross-entropy in nats over the annotated pixels of the validation items, without dropout."""
+        """The objective's measure, as a mean over the annotated pixels of the validation items."""
         model.eval()
-        applier = Applier(model, self.card, self.recipe.inference, self.task.compute)
         total, count = 0.0, 0
         with torch.inference_mode():
             for item in self.task.validation:
-                target = torch.from_numpy(self.task.pool.truth(item).classes).long().to(self.device)
-                for logits in applier.logits(self.task.pool.image(item)):
-                    log_p = logits[: len(self.card.classes)][None]
-                    total += float(
-                        functional.cross_entropy(log_p, target[None], ignore_index=UNANNOTATED, reduction="sum")
-                    )
-                count += int((target != UNANNOTATED).sum())
+                loss, pixels = self.recipe.objective.measure(self, model, item)
+                total, count = total + loss, count + pixels
         if not np.isfinite(total):
             raise NonFiniteError(f"the validation loss became {total}; lower training.learning_rate")
         return total / max(1, count)

@@ -46,6 +46,10 @@ class Strategy(Protocol):
         """Whether the moments must carry votes."""
 
     @property
+    def needs_spread(self) -> bool:
+        """Whether the moments must carry squares, noise and predicted disagreement."""
+
+    @property
     def needs_truth(self) -> bool:
         """Whether it looks at the oracle's labels (a control that only simulations can run)."""
 

@@ -122,6 +122,9 @@ class Labels(Protocol):
     def labels(self, item: str) -> LabelMap:
         """The composed label map (255 where not annotated)."""
 
+    def by_rater(self, item: str) -> Mapping[str, LabelMap]:
+        """Each rater's own labels of the item (255 where that rater did not answer), in the order of their first answers."""
+
     def contours(self, item: str) -> NDArray[np.uint8]:
         """Contour target (S): 1 on object borders, 0 inside and in background, 255 where not annotated."""
 

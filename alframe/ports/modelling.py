@@ -22,6 +22,13 @@ class Moments:
     `count` M; `probability` Σ_m p_m (C, S; float64 or float32); `entropy` Σ_m H(p_m) in nats (S); `votes` Σ_m
     [argmax p_m = c] (C, S) or None when not asked for; `log_probability` log Σ_m p_m (C, S; from log-softmax and
     logsumexp, so that it never underflows) or None when not asked for. The arithmetic lives in ``strategies.moments``.
+
+    M counts draws of the *weights* (members, dropout passes) and nothing else. A generative model that also draws K latent
+    codes for each gives p_m as their mean, so that ``entropy`` and BALD speak of the weights alone. When the spread is
+    asked for, `squares` is Σ_m p_m² (C, S) and `noise` Σ_m Var_k(p_mk; ddof 1) / K (C, S), the variance that p_m has because it
+    is the mean of only K draws (0 where a pass is exact); None otherwise. `disagreement` Σ_m v_m (S) is what a learner
+    itself predicts of the raters' disagreement: v = C/(C − 1) · Σ_c ȳ_c (1 − ȳ_c) for vote shares ȳ, which is 4ȳ(1 − ȳ)
+    with two classes, 0 = they agree, 1 = they are split evenly; None when not asked for or not predicted.
     """
 
     count: int
@@ -29,6 +36,9 @@ class Moments:
     entropy: NDArray[np.floating[Any]]
     votes: NDArray[np.floating[Any]] | None = None
     log_probability: NDArray[np.floating[Any]] | None = None
+    squares: NDArray[np.floating[Any]] | None = None
+    noise: NDArray[np.floating[Any]] | None = None
+    disagreement: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,12 +53,29 @@ class Predictor(Protocol):
     """A fitted model (one or many members, one or many stochastic passes)."""
 
     def predict(
-        self, image: NDArray[Any], *, spacing: Sequence[float] = (), seed: int, votes: bool = False, log: bool = False
+        self,
+        image: NDArray[Any],
+        *,
+        spacing: Sequence[float] = (),
+        seed: int,
+        votes: bool = False,
+        log: bool = False,
+        spread: bool = False,
     ) -> Prediction:
         """Predict a whole image of shape ``(C, *S)`` in its native dtype and range; large ones by sliding windows.
 
-        On one device type and thread count the result depends on `image`, `seed` and the checkpoints only.
+        `votes`, `log` and `spread` ask for the optional sums of :class:`Moments`. On one device type and thread count the
+        result depends on `image`, `seed` and the checkpoints only.
         Raises NonFiniteError when a probability is NaN or infinite.
+        """
+
+    def samples(
+        self, image: NDArray[Any], *, count: int, seed: int, spacing: Sequence[float] = ()
+    ) -> NDArray[np.float32]:
+        """Probabilities (N, C, S) of N ≤ `count` segmentations that the model holds possible, of a whole image as above.
+
+        Generative models draw weights and latent code anew for each; MC dropout makes a pass for each; an ensemble gives
+        each member once. Raises NonFiniteError, or InvalidValue when `count` is below 1.
         """
 
 

@@ -2,7 +2,19 @@
 
 from alframe.strategies import moments
 from alframe.strategies.controls import Random, RandomForeground
-from alframe.strategies.measures import MEASURES, bald, class_entropy, entropy, var_ratio, vote_ratio
+from alframe.strategies.measures import (
+    MEASURES,
+    aleatoric,
+    bald,
+    class_entropy,
+    entropy,
+    epistemic,
+    epistemic_discounted,
+    rater_disagreement,
+    total_variance,
+    var_ratio,
+    vote_ratio,
+)
 from alframe.strategies.selectors import Selector, choose
 from alframe.strategies.stratified import ClassBalanced, Ripu
 from alframe.strategies.uncertainty import Uncertainty
@@ -16,11 +28,16 @@ __all__ = [
     "Ripu",
     "Selector",
     "Uncertainty",
+    "aleatoric",
     "bald",
     "choose",
     "class_entropy",
     "entropy",
+    "epistemic",
+    "epistemic_discounted",
     "moments",
+    "rater_disagreement",
+    "total_variance",
     "union_size",
     "var_ratio",
     "vote_ratio",

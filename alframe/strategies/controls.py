@@ -54,6 +54,11 @@ class Random:
         return False
 
     @property
+    def needs_spread(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
     def needs_truth(self) -> bool:
         """Always false."""
         return False
@@ -112,6 +117,11 @@ class RandomForeground:
 
     @property
     def needs_votes(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def needs_spread(self) -> bool:
         """Always false."""
         return False
 

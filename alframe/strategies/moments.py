@@ -3,7 +3,7 @@
 ``empty`` is the neutral element and ``merge`` commutes; it is associative up to the rounding of float64 additions (and
 exactly, when the sums are exactly representable). The M x C x S stack of predictions is never kept.
 
-Legend: ``M`` members or passes, ``C`` classes, ``S`` the spatial axes ``(Z) Y X``. Entropies are in nats.
+Legend: ``M`` members or passes, ``K`` latent draws of one pass, ``C`` classes, ``S`` space ``(Z) Y X``. Entropies are in nats.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ from numpy.typing import NDArray
 from alframe.errors import InvalidValue, NonFiniteError
 from alframe.ports import Moments
 
-__all__ = ["add", "check_finite", "empty", "log_mean", "mean", "merge"]
+__all__ = ["add", "add_group", "check_finite", "empty", "log_mean", "mean", "merge"]
 
 NORMALISATION_TOLERANCE = 1e-2
 """How far the probabilities of a pixel may be from a sum of 1 (a softmax in bfloat16 stays within this)."""
 
 
-def empty(classes: int, shape: Sequence[int], *, votes: bool = False, log: bool = False) -> Moments:
-    """The moments of no prediction: `classes` C and spatial `shape` S; `votes` and `log` ask for the optional sums.
+def empty(
+    classes: int,
+    shape: Sequence[int],
+    *,
+    votes: bool = False,
+    log: bool = False,
+    spread: bool = False,
+    disagreement: bool = False,
+) -> Moments:
+    """The moments of no prediction: `classes` C and spatial `shape` S; the flags ask for the optional sums.
 
     Raises:
         InvalidValue: for fewer than two classes.
@@ -38,13 +46,23 @@ def empty(classes: int, shape: Sequence[int], *, votes: bool = False, log: bool 
         entropy=np.zeros(tuple(shape)),
         votes=np.zeros(full) if votes else None,
         log_probability=np.full(full, -np.inf) if log else None,
+        squares=np.zeros(full) if spread else None,
+        noise=np.zeros(full) if spread else None,
+        disagreement=np.zeros(tuple(shape)) if disagreement else None,
     )
 
 
-def add(moments: Moments, log_p_CS: NDArray[np.floating[Any]]) -> Moments:
+def add(
+    moments: Moments,
+    log_p_CS: NDArray[np.floating[Any]],
+    *,
+    noise: NDArray[np.floating[Any]] | None = None,
+    disagreement: NDArray[np.floating[Any]] | None = None,
+) -> Moments:
     """Moments with one more prediction, given as log-probabilities of shape ``(C, *S)`` (a log-softmax over C).
 
     A probability of exactly 0 (log −inf) is allowed and contributes no entropy. A tied argmax votes for the lowest class.
+    `noise` (C, S) is the variance of an inexact p (0 when not given), `disagreement` (S) what the pass predicts of the raters.
 
     Raises:
         InvalidValue: when the shape differs, or exp(log_p) does not sum to 1 over C (logits were given).
@@ -68,15 +86,39 @@ def add(moments: Moments, log_p_CS: NDArray[np.floating[Any]]) -> Moments:
         entropy=-terms.sum(axis=0),
         votes=None if moments.votes is None else _one_hot(log_p),
         log_probability=None if moments.log_probability is None else log_p,
+        squares=None if moments.squares is None else p**2,
+        noise=None if moments.noise is None else np.zeros_like(p) if noise is None else np.asarray(noise, np.float64),
+        disagreement=None
+        if moments.disagreement is None or disagreement is None
+        else np.asarray(disagreement, np.float64),
     )
     return merge(moments, one)
+
+
+def add_group(
+    moments: Moments, log_p_KCS: NDArray[np.floating[Any]], *, disagreement: NDArray[np.floating[Any]] | None = None
+) -> Moments:
+    """Moments with one more draw of the weights, under which K latent codes were drawn: p_m is the mean of the K.
+
+    Raises:
+        InvalidValue: for fewer than two latent draws, whose variance is unknown; otherwise as :func:`add`.
+    """
+    draws = len(log_p_KCS)
+    if draws < 2:
+        raise InvalidValue(f"the noise of a mean over latent draws needs at least 2 of them, got {draws}")
+    log_p = np.asarray(log_p_KCS, np.float64)
+    if not (log_p < np.inf).all():
+        raise NonFiniteError("a log-probability is NaN or +inf; check the network's output")
+    noise = np.exp(log_p).var(axis=0, ddof=1) / draws
+    mean_log = np.logaddexp.reduce(log_p, axis=0) - np.log(draws)
+    return add(moments, mean_log, noise=noise, disagreement=disagreement)
 
 
 def merge(a: Moments, b: Moments) -> Moments:
     """Moments of the predictions of both.
 
     Raises:
-        InvalidValue: when shapes differ or only one of them carries votes or log-probabilities.
+        InvalidValue: when shapes differ or only one of them carries an optional sum.
     """
     if a.probability.shape != b.probability.shape:
         raise InvalidValue(f"cannot merge moments of shapes {a.probability.shape} and {b.probability.shape}")
@@ -86,6 +128,9 @@ def merge(a: Moments, b: Moments) -> Moments:
         entropy=np.add(a.entropy, b.entropy, dtype=np.float64),
         votes=_combine(a.votes, b.votes, np.add, "votes"),
         log_probability=_combine(a.log_probability, b.log_probability, np.logaddexp, "log-probabilities"),
+        squares=_combine(a.squares, b.squares, np.add, "squares"),
+        noise=_combine(a.noise, b.noise, np.add, "noise"),
+        disagreement=_combine(a.disagreement, b.disagreement, np.add, "predicted disagreement"),
     )
 
 
@@ -117,7 +162,7 @@ def check_finite(moments: Moments, *, item: str) -> None:
     Raises:
         NonFiniteError: naming the item and the sum.
     """
-    for name in ("probability", "entropy", "votes"):
+    for name in ("probability", "entropy", "votes", "squares", "noise", "disagreement"):
         values = getattr(moments, name)
         if values is not None and not np.isfinite(values).all():
             raise NonFiniteError(

@@ -59,6 +59,11 @@ class ClassBalanced:
         return False
 
     @property
+    def needs_spread(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
     def needs_truth(self) -> bool:
         """Always false: classes are the predicted ones."""
         return False
@@ -142,6 +147,11 @@ class Ripu:
 
     @property
     def needs_votes(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def needs_spread(self) -> bool:
         """Always false."""
         return False
 

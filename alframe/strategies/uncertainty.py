@@ -5,6 +5,7 @@ Legend: ``S`` space ``(Z) Y X``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from alframe.errors import InvalidValue
 from alframe.ports import ItemView, Moments
 from alframe.strategies import aggregation
 from alframe.strategies.aggregation import AggregateName
-from alframe.strategies.measures import MEASURES, MeasureName, predicted
+from alframe.strategies.measures import MEASURES, MeasureName, epistemic_discounted, predicted
 from alframe.strategies.regions import (
     check_extent,
     check_window,
@@ -32,6 +33,7 @@ from alframe.types import Candidates
 __all__ = ["Uncertainty"]
 
 DEFAULT_QUANTILE = 0.9
+DEFAULT_DISCOUNT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class Uncertainty:
 
     Without `window` whole images are queried, ranked by `aggregate` of the map: `quantile` belongs to
     ``top_quantile_mean`` (the mean above it, 0.9 when not given), `region` to ``max_region`` (its window).
+    `discount` is the λ of ``epistemic_discounted`` (1 when not given): epistemic variance less λ times the disagreement of
+    raters that the learner predicts, so that no budget goes where experts differ anyway.
     With `window` regions are queried, every `stride` pixels (a fifth of the window when not given), scored by their mean
     times their area, in which annotated pixels count 0; two regions share at most `max_overlap` of their area, and no
     item gives more than `candidates_per_item` of them to one batch (no such limit when not given).
@@ -49,6 +53,7 @@ class Uncertainty:
     """
 
     measure: MeasureName = "bald"
+    discount: float | None = None
     window: tuple[int, ...] | int | None = None
     stride: tuple[int, ...] | int | None = None
     aggregate: AggregateName = "mean"
@@ -61,6 +66,10 @@ class Uncertainty:
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
             raise InvalidValue(f"measure must be one of {', '.join(MEASURES)}, got {self.measure!r}")
+        if self.discount is not None and self.measure != "epistemic_discounted":
+            raise InvalidValue(f"discount is for measure epistemic_discounted, not for {self.measure}")
+        if self.discount is not None and not (math.isfinite(self.discount) and self.discount >= 0.0):
+            raise InvalidValue(f"discount must be 0 or more, got {self.discount}")
         check_window(self.window, self.stride, self.max_overlap, self.candidates_per_item)
         check_extent(self.region, "region")
         if self.aggregate not in ("sum", "mean", "max_region", "top_quantile_mean", "boundary_mean"):
@@ -86,7 +95,12 @@ class Uncertainty:
     @property
     def needs_votes(self) -> bool:
         """Whether the measure counts votes."""
-        return MEASURES[self.measure][1]
+        return MEASURES[self.measure].votes
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether the measure is a variance, or looks at predicted disagreement."""
+        return MEASURES[self.measure].spread
 
     @property
     def needs_truth(self) -> bool:
@@ -104,11 +118,11 @@ class Uncertainty:
         if view.annotated.all() or count < 1 or (self.window is None and not open_image(view)):
             return Candidates.empty(len(view.info.shape))
         moments = model_moments(view, self.measure)
-        values = finite_map(MEASURES[self.measure][0](moments), view, self.measure)
+        values = finite_map(self._map(moments), view, self.measure)
         if self.window is None:
-            return image_row(view, self._utility(values, ~view.annotated, moments))
+            return image_row(view, max(self._utility(values, ~view.annotated, moments), 0.0))
         scene = region_scene(view, self.window, self.stride, self.max_overlap)
-        scores = window_sums(np.where(view.annotated, 0.0, values), scene.grid)
+        scores = np.maximum(window_sums(np.where(view.annotated, 0.0, values), scene.grid), 0.0)
         limit = min(count, self.candidates_per_item or count)
         return region_rows(view, scene, scores, count=limit, max_overlap=self.max_overlap)
 
@@ -122,8 +136,13 @@ class Uncertainty:
         return choose(candidates, selector=self.selector, count=count, seed=seed, max_overlap=self.max_overlap)
 
     def uncertainty(self, moments: Moments) -> NDArray[np.float32]:
-        """The measure's map (S)."""
-        return MEASURES[self.measure][0](moments).astype(np.float32)
+        """The measure's map (S), for the eye: an unbiased variance may be a little below 0, which is shown as 0."""
+        return np.maximum(self._map(moments), 0.0).astype(np.float32)
+
+    def _map(self, moments: Moments) -> NDArray[np.float64]:
+        if self.measure == "epistemic_discounted":
+            return epistemic_discounted(moments, DEFAULT_DISCOUNT if self.discount is None else self.discount)
+        return MEASURES[self.measure].function(moments)
 
     def _utility(self, values: NDArray[np.float64], valid: NDArray[np.bool_], moments: Moments) -> float:
         if self.aggregate == "sum":

@@ -6,8 +6,9 @@ draws around the fit, wider where training saw few pixels (a diagonal Laplace ap
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from scipy import ndimage, special
 
 from alframe import seeding
 from alframe.errors import InvalidValue
-from alframe.ports import Checkpoint, FitTask, Moments, Prediction
+from alframe.ports import Checkpoint, FitTask, Prediction
+from alframe.strategies import moments
 from alframe.types import UNANNOTATED, Compute
 
 __all__ = ["PixelLearner", "PixelPredictor"]
@@ -103,35 +105,32 @@ class PixelPredictor:
         seed: int,
         votes: bool = False,
         log: bool = False,
+        spread: bool = False,
     ) -> Prediction:
         """Moments over members × passes of one image (C, S)."""
-        x_FS = features(image)
-        shape = x_FS.shape[1:]
         classes = self._members[0]["weights"].shape[1]
-        count = 0
-        total, tally = np.zeros((classes, *shape)), np.zeros((classes, *shape))
-        logs = np.full((classes, *shape), -np.inf)
-        entropy = np.zeros(shape)
+        total = moments.empty(classes, image.shape[1:], votes=votes, log=log, spread=spread)
+        for log_p in self._passes_of(image, seed, self._passes):
+            total = moments.add(total, log_p)
+        return Prediction(moments=total)
+
+    def samples(
+        self, image: NDArray[np.generic], *, count: int, seed: int, spacing: Sequence[float] = ()
+    ) -> NDArray[np.float32]:
+        """`count` weight draws over all members."""
+        if count < 1:
+            raise InvalidValue(f"at least 1 sample must be asked for, got {count}")
+        drawn = self._passes_of(image, seed, -(-count // len(self._members)))
+        return np.stack([np.exp(log_p).astype(np.float32) for log_p in itertools.islice(drawn, count)])
+
+    def _passes_of(self, image: NDArray[np.generic], seed: int, passes: int) -> Iterator[NDArray[np.float64]]:
+        """Log-probabilities (C, S) of `passes` weight draws around each member's fit."""
+        x_FS = features(image)
         for member, parts in enumerate(self._members):
             rng = seeding.generator(seed, "weights", member)
-            for _ in range(self._passes):
+            for _ in range(passes):
                 weights = parts["weights"] + 3 * parts["scale"] * rng.normal(size=parts["weights"].shape)
-                log_p = special.log_softmax(np.tensordot(weights.T, x_FS, axes=1), axis=0)
-                p = np.exp(log_p)
-                count += 1
-                total += p
-                entropy -= (p * log_p).sum(axis=0)
-                tally += np.arange(classes).reshape(-1, *[1] * len(shape)) == p.argmax(axis=0)
-                logs = np.logaddexp(logs, log_p)
-        return Prediction(
-            moments=Moments(
-                count=count,
-                probability=total,
-                entropy=entropy,
-                votes=tally if votes else None,
-                log_probability=logs if log else None,
-            )
-        )
+                yield special.log_softmax(np.tensordot(weights.T, x_FS, axes=1), axis=0)
 
 
 def _save(arrays: dict[str, NDArray[np.float64]]) -> bytes:

@@ -46,7 +46,7 @@ def brute(name: str, p_MC: np.ndarray) -> float:
     return 1 - max(winners.count(c) for c in range(classes)) / passes
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", ["var_ratio", "vote_ratio", "entropy", "bald"])
 @pytest.mark.parametrize("shape", [(4, 3), (2, 3, 2)])
 @given(
     seed=st.integers(0, 10**6),
@@ -59,7 +59,7 @@ def test_equals_brute_force(
     name: str, shape: tuple[int, ...], seed: int, passes: int, classes: int, scale: float
 ) -> None:
     p = stack(seed, passes, classes, shape, scale)
-    got = MEASURES[name][0](of(p))  # type: ignore[index]
+    got = MEASURES[name].function(of(p))  # type: ignore[index]
     assert got.shape == shape
     for index in np.ndindex(*shape):
         assert got[index] == pytest.approx(brute(name, p[(..., *index)]), abs=1e-12)
@@ -115,7 +115,7 @@ def test_bald_of_float32_sums_is_never_negative() -> None:
     )
     assert (bald(coarse) >= 0).all()
     np.testing.assert_allclose(bald(coarse), 0, atol=1e-5)
-    assert all(function(coarse).dtype == np.float64 for function, _ in MEASURES.values())
+    assert all(m.function(coarse).dtype == np.float64 for m in MEASURES.values() if not m.spread)
 
 
 def test_class_entropies_sum_to_the_entropy_and_follow_their_definition() -> None:

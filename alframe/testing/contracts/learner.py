@@ -22,9 +22,10 @@ __all__ = ["LearnerContract", "MemoryLabels", "blob_pool", "fit_task"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MemoryLabels:
-    """A :class:`~alframe.ports.Labels` of given label maps."""
+    """A :class:`~alframe.ports.Labels` of given label maps, and of each rater's where there are several."""
 
     maps: Mapping[str, LabelMap]
+    raters: Mapping[str, Mapping[str, LabelMap]] = field(default_factory=dict)
     unusable: frozenset[str] = field(default_factory=frozenset)
 
     def items(self) -> tuple[str, ...]:
@@ -34,6 +35,10 @@ class MemoryLabels:
     def labels(self, item: str) -> LabelMap:
         """The label map."""
         return self.maps[item]
+
+    def by_rater(self, item: str) -> Mapping[str, LabelMap]:
+        """The raters' maps; one rater's where only the composed map was given."""
+        return self.raters.get(item) or {"one": self.maps[item]}
 
     def contours(self, item: str) -> NDArray[np.uint8]:
         """The contour target (S)."""
@@ -164,6 +169,40 @@ class LearnerContract:
         moments = self.predict(self.make(), fitted, votes=False).moments
         assert moments.votes is None
         assert moments.log_probability is None
+
+    def test_the_spread_comes_only_when_asked_for_and_is_one(self, fitted: Checkpoint) -> None:
+        learner = self.make()
+        predictor = learner.predictor([fitted.weights] * learner.members, Compute())
+        image = self.pool().image("blob8")
+        plain, moments = (predictor.predict(image, seed=1, spread=wanted).moments for wanted in (False, True))
+        assert plain.squares is None
+        assert plain.noise is None
+        assert plain.disagreement is None
+        assert moments.squares is not None
+        assert moments.noise is not None
+        np.testing.assert_array_equal(moments.probability, plain.probability)
+        assert moments.squares.shape == moments.noise.shape == moments.probability.shape
+        lowest = np.asarray(moments.probability, np.float64) ** 2 / moments.count  # Cauchy and Schwarz
+        assert (moments.squares >= lowest - 1e-6).all()
+        assert (moments.squares <= moments.probability + 1e-6).all()
+        assert (moments.noise >= 0).all()
+        if moments.disagreement is not None:
+            assert moments.disagreement.shape == image.shape[1:]
+            assert moments.disagreement.min() >= 0
+            assert moments.disagreement.max() <= moments.count * (1 + 1e-6)
+
+    def test_samples_are_probabilities_and_depend_on_the_seed_alone(self, fitted: Checkpoint) -> None:
+        learner = self.make()
+        predictor = learner.predictor([fitted.weights] * learner.members, Compute())
+        image = self.pool().image("blob8")
+        drawn = predictor.samples(image, count=3, seed=1)
+        assert drawn.dtype == np.float32
+        assert 1 <= len(drawn) <= 3
+        assert drawn.shape[1:] == (2, *image.shape[1:])
+        np.testing.assert_allclose(drawn.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_array_equal(predictor.samples(image, count=3, seed=1), drawn)
+        with pytest.raises(InvalidValue, match="sample"):
+            predictor.samples(image, count=0, seed=1)
 
     def test_prediction_depends_on_the_seed_alone(self, fitted: Checkpoint) -> None:
         learner = self.make()

@@ -29,9 +29,12 @@ def _moments(rng: np.random.Generator, shape: tuple[int, ...], passes: int = 4) 
         probability=p.sum(axis=0),
         entropy=-(p * np.log(p)).sum(axis=(0, 1)),
         votes=votes,
-        log_probability=None,
+        squares=(p**2).sum(axis=0),
+        noise=np.zeros((CLASSES, *shape)),
+        disagreement=passes * rng.random(shape),
     )
-    for array in (moments.probability, moments.entropy, votes):
+    for array in (moments.probability, moments.entropy, votes, moments.squares, moments.noise, moments.disagreement):
+        assert array is not None
         array.flags.writeable = False
     return moments
 
@@ -96,8 +99,9 @@ class StrategyContract:
 
     def test_needs_are_booleans_and_votes_need_a_model(self) -> None:
         strategy = self.make()
-        assert {type(strategy.needs_model), type(strategy.needs_votes), type(strategy.needs_truth)} == {bool}
-        assert strategy.needs_model or not strategy.needs_votes
+        needs = (strategy.needs_model, strategy.needs_votes, strategy.needs_spread, strategy.needs_truth)
+        assert {type(need) for need in needs} == {bool}
+        assert strategy.needs_model or not (strategy.needs_votes or strategy.needs_spread)
 
     def test_candidates_lie_in_their_item_and_have_finite_scores(self) -> None:
         strategy = self.make()

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,15 +74,17 @@ class _OneNan:
     def __init__(self, inner: Predictor) -> None:
         self._inner = inner
 
-    def predict(
-        self, image: np.ndarray, *, spacing: Sequence[float] = (), seed: int, votes: bool = False, log: bool = False
-    ) -> Prediction:
+    def predict(self, image: np.ndarray, *, seed: int, **wanted: Any) -> Prediction:
         """The prediction, with one pixel that is no number."""
-        found = self._inner.predict(image, spacing=spacing, seed=seed, votes=votes, log=log)
+        found = self._inner.predict(image, seed=seed, **wanted)
         p, entropy = found.moments.probability.copy(), found.moments.entropy.copy()
         p[..., 5, 5], entropy[5, 5] = np.nan, np.nan
         moments: Moments = replace(found.moments, probability=p, entropy=entropy)
         return replace(found, moments=moments)
+
+    def samples(self, image: np.ndarray, *, count: int, seed: int, spacing: Sequence[float] = ()) -> np.ndarray:
+        """As the inner predictor."""
+        return self._inner.samples(image, count=count, seed=seed, spacing=spacing)
 
 
 def killed_on_ray(lab: Lab, case: tuple[str, int]) -> Outcome:

@@ -1,0 +1,90 @@
+"""What a training run makes smaller: the seam between the loop of training and the methods that share it.
+
+Legend: ``B`` batch, ``C`` channels, ``R`` raters, ``S`` space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from alframe.learners.application import Applier
+from alframe.learners.computing import mixed_precision
+from alframe.learners.losses import segmentation_loss
+from alframe.learners.nets import outputs_of
+from alframe.types import UNANNOTATED
+
+if TYPE_CHECKING:
+    from alframe.learners.training import Run
+
+__all__ = ["Batch", "Objective", "Segmentation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Augmented patches on the device: `image` (B, C, S; normalised), `classes` and `contours` (B, S; long, 255 = no loss).
+
+    `raters` (B, R, S; long) are the raters' own classes where the objective asks for them: R is the most raters of any
+    item, and an item with fewer has 255 in the places left over.
+    """
+
+    image: torch.Tensor
+    classes: torch.Tensor
+    contours: torch.Tensor | None = None
+    raters: torch.Tensor | None = None
+
+
+class Objective(Protocol):
+    """A loss and what validation measures. Holds parameters only; every draw comes from the run's seed and the step."""
+
+    @property
+    def raters(self) -> bool:
+        """Whether batches carry each rater's own labels."""
+
+    @property
+    def contours(self) -> bool:
+        """Whether the network gets a contour head on pools that tell objects apart."""
+
+    def loss(self, run: Run, step: int) -> torch.Tensor:
+        """The loss of optimiser step `step` (a scalar with a graph), on ``run.batch(step)``."""
+
+    def measure(self, run: Run, module: nn.Module, item: str) -> tuple[float, int]:
+        """The validation loss of one item: a sum, and the number of pixels it is of. The module is in eval mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """Cross-entropy with the fused label, and the Dice, contour and deep-supervision terms that the training settings weigh."""
+
+    raters: bool = False
+    contours: bool = True
+
+    def loss(self, run: Run, step: int) -> torch.Tensor:
+        """See :func:`~alframe.learners.losses.segmentation_loss`."""
+        training = run.recipe.training
+        batch = run.batch(step)
+        with mixed_precision(run.task.compute):
+            result = run.module(batch.image)
+        outputs = outputs_of(result, out_channels=run.card.out_channels, shape=batch.image.shape)
+        return segmentation_loss(
+            outputs,
+            batch.classes,
+            batch.contours,
+            dice_weight=training.dice_weight,
+            contour_weight=training.contour_weight,
+            tap_weight=training.tap_weight * 0.1 ** (step // training.tap_decay_steps),
+        )
+
+    def measure(self, run: Run, module: nn.Module, item: str) -> tuple[float, int]:
+        """Cross-entropy in nats over the annotated pixels of the item's truth, without dropout."""
+        applier = Applier(module, run.card, run.recipe.inference, run.task.compute)
+        target = torch.from_numpy(run.task.pool.truth(item).classes).long().to(run.device)
+        total = 0.0
+        for logits in applier.logits(run.task.pool.image(item)):
+            log_p = logits[: len(run.card.classes)][None]
+            total += float(functional.cross_entropy(log_p, target[None], ignore_index=UNANNOTATED, reduction="sum"))
+        return total, int((target != UNANNOTATED).sum())
