@@ -1,0 +1,67 @@
+/** From strokes to a submission: which outcome they mean, the body, the questions on the way. */
+
+import { packMask } from "../core/codec.js";
+import { BACKGROUND, OPEN } from "../core/labels.js";
+import { ask } from "../ui/dialog.js";
+import { h } from "../ui/dom.js";
+
+export const CLIENT = "alframe-page/1";
+
+/** `labeled`, `empty_confirmed`, `ambiguous`, or null when the rater thinks again. */
+export async function outcomeOf(labels) {
+  const total = labels.data.length, open = labels.counts[OPEN], drawn = total - open - labels.counts[BACKGROUND];
+  if (drawn > 0) return "labeled";
+  if (open === total) {
+    const answer = await ask({
+      title: "Everything is left open",
+      body: [h("p", {}, "Nothing of this region has a class. Do you mean that it cannot be told?")],
+      actions: [{ label: "Go back", value: "" }, { label: "Yes, it is ambiguous", value: "ambiguous", kind: "primary" }],
+    });
+    return answer;
+  }
+  return ask({
+    title: "Nothing is drawn",
+    body: [h("p", {}, "Is there really nothing of any class in this region? An empty region is a label like any other.")],
+    actions: [{ label: "Go back", value: "" }, { label: "Yes, it is empty", value: "empty_confirmed", kind: "primary" }],
+  });
+}
+
+const WHY = [
+  ["ambiguous", "Ambiguous", "I looked, and it cannot be told what this is."],
+  ["unusable", "Unusable", "The image is broken, blurred or wrong. It will not be asked about again."],
+  ["skipped", "Skip", "Somebody else should do this one."],
+];
+
+/** Why a task cannot be labelled: {outcome, reason}, or null. `skips`: whether skipping is possible (not in a correction). */
+export async function declineOf(skips) {
+  const choices = WHY.filter(([value]) => skips || value !== "skipped");
+  const radios = choices.map(([value, label, says], index) => h("label", { class: "choice" },
+    h("input", { type: "radio", name: "outcome", value, checked: index === 0 }), h("span", {}, h("b", {}, label), h("small", {}, says))));
+  const reason = h("textarea", { rows: 2, maxlength: 1000, "aria-label": "Reason", placeholder: "Why? (optional, the organisers read it)" });
+  const answer = await ask({
+    title: "This region cannot be labelled", body: [h("fieldset", {}, h("legend", { class: "sr" }, "Outcome"), ...radios), reason],
+    actions: [{ label: "Go back", value: "" }, { label: "Hand in", value: "send", kind: "primary" }],
+  });
+  if (answer !== "send") return null;
+  return { outcome: radios.map((label) => label.querySelector("input")).find((input) => input.checked).value, reason: reason.value.trim() };
+}
+
+/** The body of a submission. `work`: {task, labels, outcome, reason, shown, suggestion, active, wall, supersedes}. */
+export async function bodyOf({ task, labels, outcome, reason = "", shown, suggestion, active, wall, supersedes = null, ...where }) {
+  const carries = outcome === "labeled" || outcome === "empty_confirmed";
+  const data = outcome === "empty_confirmed" ? new Uint8Array(labels.data.length) : labels.data;
+  return {
+    ...where,
+    outcome,
+    reason: reason || undefined,
+    mask: carries ? await packMask(data.slice(), task.shape) : null,
+    class_map: task.class_map,
+    prefill_shown: shown,
+    prefill_sha256: shown ? task.prefill.sha256 : undefined,
+    pixels_changed: carries && shown && suggestion ? labels.differing(suggestion) : undefined,
+    active_ms: active,
+    wall_ms: wall,
+    client: CLIENT,
+    supersedes: supersedes ?? undefined,
+  };
+}
