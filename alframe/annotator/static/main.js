@@ -11,8 +11,6 @@ import { inviteOf, redeem, signInForm } from "./views/signin.js";
 
 const VIEWS = {
   label: { title: "Label", scope: "annotate", load: async () => (await import("./views/label.js")).LabelView },
-  review: { title: "Review", scope: "review", load: async () => (await import("./views/review.js")).ReviewView },
-  admin: { title: "Campaign", scope: "admin", load: async () => (await import("./views/admin.js")).AdminView },
 };
 const THEMES = { auto: ["auto", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] };
 

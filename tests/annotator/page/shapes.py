@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -20,7 +21,10 @@ def snapped(x: float, y: float, diameter: int) -> Point:
 
 
 def capsule(a: Point, b: Point, diameter: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels within half a diameter of the segment from `a` to `b`, on the grid of :func:`snapped`. Doubled coordinates are whole."""
+    """Pixels within half a diameter of the segment from `a` to `b`, on the grid of :func:`snapped`.
+
+    Doubled coordinates are whole.
+    """
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(object)
     px, py = 2 * columns + 1, 2 * rows + 1
     (ax, ay), (bx, by) = ((int(2 * x), int(2 * y)) for x, y in (a, b))
@@ -37,7 +41,7 @@ def stroke(points: Sequence[Point], diameter: int, shape: tuple[int, int]) -> ND
     """A brush stroke through points in image coordinates."""
     path = [snapped(x, y, diameter) for x, y in points]
     painted = capsule(path[0], path[0], diameter, shape)
-    for a, b in zip(path, path[1:], strict=False):
+    for a, b in itertools.pairwise(path):
         painted |= capsule(a, b, diameter, shape)
     return painted
 

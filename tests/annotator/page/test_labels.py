@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,7 +92,7 @@ def test_strokes_paint_undo_and_redo_exactly(run: Run, made: list[dict[str, obje
     found = run(script, strokes=made, shape=SHAPE, start=packed(start), suggestion=packed(suggestion))
     for state, by_hand in zip(found["states"], expected, strict=True):
         np.testing.assert_array_equal(unpacked(state, SHAPE), by_hand)
-    changing = [expected[0]] + [b for a, b in zip(expected, expected[1:], strict=False) if not np.array_equal(a, b)]
+    changing = [expected[0]] + [b for a, b in itertools.pairwise(expected) if not np.array_equal(a, b)]
     assert found["back"] == [packed(state) for state in reversed(changing[:-1])]
     assert found["forth"] == [packed(state) for state in changing[1:]]
     assert found["counts"] == [int((expected[-1] == value).sum()) for value in (0, 1, 2, 255)]

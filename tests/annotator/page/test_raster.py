@@ -76,7 +76,10 @@ def test_fill_takes_what_is_connected(run: Run, seed: int, density: float) -> No
     y, x = (int(rng.integers(size)) for size in SHAPE)
     script = """
     const { flood } = await load("core/raster.js"), found = bytes(plane), spans = [];
-    flood(found, width, height, x, y, (row, from, to) => { spans.push([row, from, to]); found.fill(9, row * width + from, row * width + to); });
+    flood(found, width, height, x, y, (row, from, to) => {
+      spans.push([row, from, to]);
+      found.fill(9, row * width + from, row * width + to);
+    });
     return { plane: text(found), pixels: spans.reduce((sum, [, from, to]) => sum + to - from, 0) };
     """
     found = run(script, plane=packed(plane), x=x, y=y, height=SHAPE[0], width=SHAPE[1])
