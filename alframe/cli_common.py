@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from alframe.terminal import RichObserver
 
-__all__ = ["File", "Json", "console", "emit", "say", "watched"]
+__all__ = ["File", "Json", "console", "emit", "say", "stopped_by_sigterm", "watched"]
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign's YAML.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
@@ -35,6 +35,8 @@ def emit(as_json: bool, value: Any, view: RenderableType) -> None:
     """The result: JSON, or what a person reads."""
     if as_json:
         sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    elif isinstance(view, str):
+        console(error=False).print(view, markup=False, soft_wrap=True)
     else:
         console(error=False).print(view)
 
@@ -49,12 +51,19 @@ def watched() -> Iterator[RichObserver]:
     """Progress on standard error; SIGTERM ends the block as Ctrl-C does."""
     from alframe.terminal import RichObserver
 
+    with stopped_by_sigterm(), RichObserver(console()) as observer:
+        yield observer
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does."""
+
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with RichObserver(console()) as observer:
-            yield observer
+        yield
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -41,16 +41,32 @@ def raters_add(
     granted = scope or ["annotate"]
     if unknown := [one for one in granted if one not in list(Scope)]:
         raise typer.BadParameter(f"expected annotate, review or admin, got {unknown[0]!r}", param_hint="--scope")
+    settings = config.load(file)
     seconds = 86400.0 * (days if days is not None else 7 if invite else 90)
-    with compose.open_labelling(config.load(file)) as labelling:
+    with compose.open_labelling(settings) as labelling:
         roster = Roster(labelling)
         rater = roster.add(name, *map(Scope, granted))
         secret = roster.invite(name, seconds=seconds) if invite else roster.token(name, seconds=seconds)
     kind = "invite" if invite else "token"
     scopes = sorted(rater.scopes)
-    emit(as_json, {"rater": name, "scopes": scopes, kind: secret, "seconds": seconds}, secret)
+    link = _link(settings.workdir_path, secret) if invite else None
+    linked = {} if link is None else {"url": link}
+    emit(as_json, {"rater": name, "scopes": scopes, kind: secret, "seconds": seconds, **linked}, link or secret)
     if not as_json:
-        say(f"This is {name}'s {kind} ({', '.join(scopes)}), good for {seconds / 86400:g} days. It is not shown again.")
+        what = "link, for one browser" if link else kind
+        say(f"This is {name}'s {what} ({', '.join(scopes)}), good for {seconds / 86400:g} days. It is not shown again.")
+    if invite and not link and not as_json:
+        say(
+            "No server runs here (`alframe label serve`): the link is its address followed by /#invite= and this secret."
+        )
+
+
+def _link(folder: Path, secret: str) -> str | None:
+    """The address that redeems an invite at the server that runs for this campaign; None when there is none."""
+    from alframe.annotator import address_of
+
+    served = address_of(folder)
+    return None if served is None else served.invitation(secret)
 
 
 @raters_app.command("list")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alframe import __version__, registry
 from alframe.campaign import CampaignLoop, Parts, Settings, Silent
@@ -17,6 +17,9 @@ from alframe.metrics import MetricSpec
 from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Strategy
 from alframe.types import Compute, ItemInfo, Split
 
+if TYPE_CHECKING:
+    from alframe.annotator import Door, Office
+
 __all__ = [
     "Campaign",
     "ingest",
@@ -25,6 +28,7 @@ __all__ = [
     "open_desk",
     "open_labelling",
     "open_ledger",
+    "open_office",
     "open_pool",
     "plan",
 ]
@@ -147,6 +151,35 @@ def open_labelling(config: Config) -> LabellingLedger:
 def open_desk(config: Config) -> LabellingDesk:
     """The labelling desk of a configuration: what servers, bridges and the human oracle work with."""
     return LabellingDesk(open_labelling(config), open_artifacts(config))
+
+
+def open_office(config: Config, door: Door) -> Office:
+    """The labelling desk of a configuration, opened to the network: give it to :func:`alframe.annotator.create_app`.
+
+    Raises:
+        NotFound: when the pool was not ingested.
+        ConfigurationError: when the configuration's oracle asks no people.
+    """
+    from alframe.annotator import Office
+    from alframe.overview import Watched
+
+    if not getattr(config.oracle.value, "people", False):
+        problem = Problem(
+            where=f"campaign {config.name}: oracle",
+            expected="an oracle that asks people, such as {type: human}",
+            found=f"{config.oracle.type}, so that there will be nothing to label",
+        )
+        raise ConfigurationError([problem])
+    pool, desk = open_pool(config), open_desk(config)
+    measure = getattr(config.strategy.value, "measure", None)
+    return Office(
+        desk,
+        pool,
+        config.name,
+        Watched(open_ledger(config), config.name),
+        door=door,
+        measure=measure if isinstance(measure, str) else None,
+    )
 
 
 def _oracle(config: Config, pool: Pool) -> Oracle:

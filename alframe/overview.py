@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from alframe.errors import NotFound
 from alframe.ports import Ledger, RoundRecord
 from alframe.types import Metric, Phase
 
-__all__ = ["Overview", "RoundRow", "exit_code", "overview"]
+__all__ = ["Overview", "RoundRow", "Watched", "exit_code", "overview"]
 
 # A round budget is the plan itself; the others are purses that may run dry before the plan is through.
 _PURSES = ("queries", "pixels", "fraction", "seconds")
@@ -90,6 +91,55 @@ def _row(record: RoundRecord, metrics: Sequence[Metric], queries: int, answers: 
         scope=scope,
         metrics={name: value for (where, name), value in pooled.items() if where == scope},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A campaign as the labelling server shows it; it need not have begun."""
+
+    ledger: Ledger
+    name: str
+
+    def status(self) -> str:
+        """As :class:`Overview` has it; ``new`` before the first run."""
+        try:
+            return self.ledger.campaign(self.name).status
+        except NotFound:
+            return "new"
+
+    def overview(self) -> dict[str, Any]:
+        """Rounds with their metrics, and what they cost."""
+        if self.status() == "new":
+            plain = {"name": self.name, "status": "new", "reason": "not begun: `alframe run`"}
+            return {**plain, "round": None, "phase": None, "rounds": [], "costs": {}}
+        found = overview(self.ledger, self.name)
+        spent = [
+            (t, m.name, m.value) for t, m in self.ledger.metrics(self.name) if m.scope == "campaign" and not m.label
+        ]
+        pixels = {t: int(value) for t, name, value in spent if name == "annotated_pixels" and value is not None}
+        costs: dict[str, float] = {"computing_seconds": sum(one.seconds for one in found.rounds)}
+        for _, name, value in spent:
+            if name.startswith("acquired_") and value is not None:
+                costs[name] = costs.get(name, 0.0) + value
+        last = found.rounds[-1] if found.rounds else None
+        return {
+            "name": found.name,
+            "status": found.status,
+            "reason": found.reason,
+            "round": last and last.index,
+            "phase": last and last.phase.value,
+            "rounds": [
+                {
+                    "index": one.index,
+                    "phase": one.phase.value,
+                    "queries": one.queries,
+                    "annotated_pixels": pixels.get(one.index),
+                    "metrics": one.metrics,
+                }
+                for one in found.rounds
+            ],
+            "costs": costs,
+        }
 
 
 def exit_code(status: str, reason: str) -> int:

@@ -19,11 +19,15 @@ HEAVY = {
     "alembic": ("storage",),
     "zarr": ("storage",),
     "pyarrow": ("storage",),
-    "typer": ("cli.py", "cli_common.py", "cli_integrity.py", "cli_labelling.py"),
+    "typer": ("cli.py", "cli_common.py", "cli_integrity.py", "cli_labelling.py", "cli_serving.py"),
     "torch": ("learners", "compose.py"),  # compose asks whether there is a GPU
     "monai": ("learners",),
+    "fastapi": ("annotator",),
+    "starlette": ("annotator",),
+    "uvicorn": ("annotator",),
+    "prometheus_client": ("annotator",),
 }
-AT_START = ("torch", "monai", "ray", "zarr", "sqlalchemy", "pyarrow", "scipy", "skimage")
+AT_START = ("torch", "monai", "ray", "zarr", "sqlalchemy", "pyarrow", "scipy", "skimage", "fastapi", "uvicorn")
 
 
 def sources() -> dict[str, Path]:

@@ -75,6 +75,9 @@ class LabellingLedger(Protocol):
     def lease(self, lease: str) -> Lease:
         """One lease."""
 
+    def leases(self, task: str, rater: str) -> tuple[Lease, ...]:
+        """What a rater has or had on a task: its lease, and that of the repeat, if any."""
+
     def heartbeat(self, lease: str, rater: str, *, ttl: float) -> Lease:
         """Extend an active lease. Raises LeaseLost when it is not active, Forbidden when it is another rater's."""
 

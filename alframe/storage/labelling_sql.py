@@ -36,11 +36,12 @@ from alframe.storage.labelling_rows import (
     draft_of,
     lease_of,
     rater_of,
+    select_leases,
     select_submissions,
     submission_of,
     task_of,
 )
-from alframe.storage.labelling_tables import drafts, events, raters, submissions, tasks
+from alframe.storage.labelling_tables import drafts, events, leases, raters, submissions, tasks
 from alframe.storage.labelling_tasks import progress, put_tasks, retired
 
 __all__ = ["SqlLabelling"]
@@ -131,6 +132,11 @@ class SqlLabelling:
     def lease(self, lease: str) -> Lease:
         """One lease. Raises NotFound."""
         return self._database.read(lambda connection: lease_of(labelling_leases.one_lease(connection, lease)))
+
+    def leases(self, task: str, rater: str) -> tuple[Lease, ...]:
+        """What a rater has or had on a task."""
+        mine = select_leases().where(leases.c.task == task, leases.c.rater == rater)
+        return self._all(mine.order_by(leases.c.repeat), lease_of)
 
     def heartbeat(self, lease: str, rater: str, *, ttl: float) -> Lease:
         """Extend an active lease. Raises LeaseLost, Forbidden, NotFound, InvalidValue."""

@@ -30,6 +30,8 @@ FLAGS = {
     "alframe fsck": ["FILE", "--repair", "--grace", "--json"],
     "alframe replay": ["FILE", "--metrics", "--json"],
     "alframe doctor": ["--folder", "--config", "--json"],
+    "alframe label": [],
+    "alframe label serve": ["FILE", "--host", "--port", "--tls-cert", "--tls-key", "--behind-proxy"],
     "alframe raters": [],
     "alframe raters add": ["FILE", "NAME", "--scope", "--days", "--invite", "--json"],
     "alframe raters list": ["FILE", "--json"],
@@ -71,7 +73,7 @@ def test_no_verb_has_more_than_five_flags() -> None:
         assert sum(flag.startswith("--") for flag in given) <= 5, name
 
 
-GROUPS = ("alframe", "alframe raters", "alframe audit", "alframe plugins", "alframe db")
+GROUPS = ("alframe", "alframe label", "alframe raters", "alframe audit", "alframe plugins", "alframe db")
 
 
 @pytest.mark.parametrize("name", [name for name in FLAGS if name not in GROUPS])

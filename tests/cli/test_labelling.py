@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+import subprocess
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +100,48 @@ def test_a_token_is_said_once_and_refused_after_revoke(people: Path, capsys: Cap
     assert output(capsys, "raters", "list", people)[0]["revoked"]
     assert main(["raters", "list", str(people)]) == 0
     assert "bo" in capsys.readouterr().out
+
+
+def test_an_invite_is_a_link_when_a_server_runs(
+    people: Path, spawn: Callable[..., subprocess.Popen[str]], capsys: Capture
+) -> None:
+    server = spawn("label", "serve", str(people), "--port", "0")
+    assert server.stderr is not None
+    said = server.stderr.readline()
+    url = re.search(r"http://127\.0\.0\.1:\d+/", said)
+    assert url, said
+    found = output(capsys, "raters", "add", people, "bo", "--invite")
+    assert found["url"] == f"{url[0]}#invite={found['invite']}"
+    assert main(["label", "serve", str(people), "--port", "0"]) == 2
+    assert f"served already at {url[0]}" in capsys.readouterr().err
+    body = json.dumps({"invite": found["invite"]}).encode()
+    request = urllib.request.Request(f"{url[0]}api/v1/session", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer)["rater"] == "bo"
+    server.terminate()
+    assert server.wait() == 0
+    server.communicate()
+    assert "url" not in output(capsys, "raters", "add", people, "bo", "--invite")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "0.0.0.0"], "in the clear"),
+        (["--tls-cert", "{file}"], "give both"),
+        (["--tls-cert", "nix.pem", "--tls-key", "nix.pem"], "no file nix.pem"),
+        (["--behind-proxy", "http://labels.example"], "https://labels"),
+        (["--port", "70000"], "0 to 65535"),
+    ],
+)
+def test_what_would_be_unsafe_is_not_served(people: Path, capsys: Capture, options: list[str], said: str) -> None:
+    assert main(["label", "serve", str(people), *(one.format(file=people) for one in options)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_campaign_that_asks_nobody_is_not_served(campaign: Path, capsys: Capture) -> None:
+    assert main(["label", "serve", str(campaign)]) == 2
+    assert "asks people" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""What the server's routes share: the desk, the pool, what may be seen by whom, and answers kept for a moment."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alframe.annotator import pictures, views
+from alframe.annotator.door import Door
+from alframe.errors import NotFound
+from alframe.labelling import Assignment, Credential, Forbidden, LabellingDesk, Lease, Progress, Roster, Scope, Task
+from alframe.ports import Pool
+from alframe.types import ArtifactRef
+
+__all__ = ["Office", "Watch"]
+
+T = TypeVar("T")
+_KEPT = 20.0
+"""A count that took t seconds is kept for this many t, so that counting never takes more than a few per cent of the time."""
+_KEPT_AT_MOST = 2.0
+
+
+class Watch(Protocol):
+    """The campaign, seen from outside. Read-only and safe in threads."""
+
+    def status(self) -> str:
+        """``running``, ``waiting``, ``done``, ``stopped``, ``failed``, or ``new`` before the first run."""
+
+    def overview(self) -> Mapping[str, Any]:
+        """``name``, ``status``, ``reason``, ``round``, ``phase``, ``rounds`` and ``costs``, as JSON has them."""
+
+
+class Office:
+    """One campaign's desk, opened to the network. Decides nothing about labels; safe in threads.
+
+    `measure` names what the uncertainty maps show.
+    """
+
+    def __init__(
+        self, desk: LabellingDesk, pool: Pool, campaign: str, watch: Watch, *, door: Door, measure: str | None = None
+    ) -> None:
+        self.desk, self.pool, self.campaign, self.watch, self.door = desk, pool, campaign, watch, door
+        self.roster = Roster(desk.ledger)
+        self.measure = measure
+        self.window = functools.lru_cache(maxsize=4096)(self._window)
+        self.thumbnail = functools.lru_cache(maxsize=256)(self._thumbnail)
+        self.shown_arrays = functools.lru_cache(maxsize=32)(self._shown_arrays)
+        self._progress: Brief[tuple[Progress, str]] = Brief(
+            lambda: (desk.ledger.progress(campaign), watch.status()), clock=time.monotonic
+        )
+
+    # -- who may see what
+
+    def lease(self, who: Credential, lease: str) -> Lease:
+        """A lease of `who` in this campaign. Raises NotFound, Forbidden."""
+        found = self.desk.ledger.lease(lease)
+        if found.campaign != self.campaign:
+            raise NotFound(f"no lease {lease!r} in campaign {self.campaign}")
+        if found.rater != who.rater:
+            raise Forbidden(f"lease {lease} is not {who.rater}'s")
+        return found
+
+    def task(self, task: str) -> Task:
+        """A task of this campaign. Raises NotFound."""
+        found = self.desk.ledger.task(task)
+        if found.campaign != self.campaign:
+            raise NotFound(f"no task {task!r} in campaign {self.campaign}")
+        return found
+
+    def visible(self, who: Credential, task: str) -> Task:
+        """A task that `who` was given, or may review. Raises NotFound, Forbidden."""
+        found = self.task(task)
+        if not {Scope.REVIEW, Scope.ADMIN} & who.scopes:
+            who.require(Scope.ANNOTATE)
+            if not self.desk.ledger.leases(task, who.rater):
+                raise Forbidden(f"task {task} was not given to {who.rater}")
+        return found
+
+    # -- as JSON
+
+    def shown(self, task: Task) -> dict[str, Any]:
+        """A task as the page gets it. Raises NotFound when the pool has no such item."""
+        return views.task(task, self.pool.info(task.item), self.window(task.item), self.measure)
+
+    def assignment(self, given: Assignment) -> dict[str, Any]:
+        """An assignment as the page gets it."""
+        return views.assignment(given, self.shown(given.task))
+
+    def progress(self, who: Credential) -> dict[str, Any]:
+        """How far the batch is, as `who` may know it; a moment old when counting takes long."""
+        found, status = self._progress()
+        return views.progress(found, who, status)
+
+    def progress_now(self) -> Progress:
+        """How far the batch is, as the ledger has it. Raises StoreUnavailable."""
+        return self._progress()[0]
+
+    def close(self) -> None:
+        """Release the ledger's connections. Idempotent."""
+        self.desk.ledger.close()
+
+    def changed(self) -> None:
+        """A task was given out, given back or handed in: count again, unless that takes long."""
+        self._progress.forget()
+
+    # -- remembered
+
+    def _window(self, item: str) -> pictures.Window:
+        return pictures.display_window(self.pool, self.pool.info(item))
+
+    def _thumbnail(self, item: str, task: str, number: int) -> bytes:
+        info = self.pool.info(item)
+        return pictures.thumbnail(self.pool, info, self.task(task).box, number, self.window(item))
+
+    def _shown_arrays(self, ref: ArtifactRef) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        found = self.desk.artifacts.get_arrays(ref)
+        return found["classes"], found["uncertainty"].astype(np.float32)
+
+    def prefill(self, task: Task) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """What the model would draw, and where it is unsure. Raises NotFound when the task is blind or there is no model yet."""
+        if task.blind or task.prefill is None:
+            raise NotFound(f"task {task.id} shows nothing of the model: it is blind, or there was none")
+        return self.shown_arrays(task.prefill)
+
+
+class Brief(Generic[T]):
+    """A value that is computed anew when it is older than some times what it cost. Safe in threads."""
+
+    def __init__(self, compute: Callable[[], T], *, clock: Callable[[], float]) -> None:
+        self._compute, self._clock = compute, clock
+        self._lock = threading.Lock()
+        self._value: T | None = None
+        self._until = self._dear_until = 0.0
+
+    def __call__(self) -> T:
+        with self._lock:
+            began = self._clock()
+            if self._value is None or began >= self._until:
+                self._value = self._compute()
+                cost = self._clock() - began
+                self._until = began + min(_KEPT_AT_MOST, _KEPT * cost)
+                self._dear_until = self._until if cost > 0.005 else 0.0
+            return self._value
+
+    def forget(self) -> None:
+        """Compute anew at the next call, unless that is dear."""
+        self._until = self._dear_until
