@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from alframe import __version__, registry
 from alframe.campaign import CampaignLoop, Parts, Settings, Silent
 from alframe.config import Config, changes, digest, load, loads, to_yaml
+from alframe.config.cluster import Ray, Worker
 from alframe.errors import ConfigurationError, ConflictError, NotFound, Problem
 from alframe.labelling import LabellingDesk, LabellingLedger
 from alframe.metrics import MetricSpec
 from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Strategy
+from alframe.runtime.shares import Share
 from alframe.types import Compute, ItemInfo, Split
 
 if TYPE_CHECKING:
@@ -214,13 +217,13 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
 
 def _check_hosts(config: Config) -> None:
     """An SQLite file is on one host, and so must be everything that may come to drive its campaign."""
-    runtime = config.runtime
-    if runtime.executor == "ray" and runtime.address != "local" and config.ledger_url.startswith("sqlite:"):
+    ray = config.ray
+    if ray is not None and ray.address != "local" and config.ledger_url.startswith("sqlite:"):
         problem = Problem(
             where=f"campaign {config.name}: ledger",
-            expected=f"postgresql://USER@HOST/DATABASE, because runtime.address is {runtime.address!r}",
+            expected=f"postgresql://USER@HOST/DATABASE, because ray.address is {ray.address!r}",
             found=f"the SQLite file {config.ledger_url.removeprefix('sqlite:///')}, which one machine alone can use safely",
-            hint="See docs/how-to/postgres.md; or stay on this machine with runtime.address: local",
+            hint="See docs/how-to/postgres.md; or stay on this machine with ray.address: local",
         )
         raise ConfigurationError([problem])
 
@@ -287,26 +290,80 @@ def metric_spec(config: Config, pool: Pool) -> MetricSpec:
 
 
 def compute(config: Config) -> Compute:
-    """Device, threads and precision; ``auto`` takes a GPU where torch sees one."""
+    """Device, threads and precision. ``auto`` takes a GPU where torch sees one; on Ray, where workers are given GPUs."""
     runtime = config.runtime
     device = runtime.device
     if device == "auto":
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        gpus = _gpus_here() if config.ray is None else _gpus(config, config.ray)
+        device = "cuda" if gpus else "cpu"
     return Compute(device=device, threads=runtime.threads, precision="fp32" if device == "cpu" else runtime.precision)
 
 
+def _gpus_here() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _gpus(config: Config, ray: Ray) -> float:
+    """GPUs of a worker that was given no number: on this machine an equal part of what is there, on a cluster one for `cuda`."""
+    if ray.gpus is not None:
+        return ray.gpus
+    device = config.runtime.device
+    if device == "cpu":
+        return 0.0
+    if ray.address != "local":
+        return 1.0 if device == "cuda" else 0.0
+    return min(1.0, math.floor(10_000 * _gpus_here() / ray.workers) / 10_000)  # Ray counts in ten-thousandths
+
+
+def _share(config: Config, ray: Ray, worker: Worker) -> Share:
+    return Share(
+        cpus=float(config.runtime.threads) if worker.cpus is None else worker.cpus,
+        gpus=_gpus(config, ray) if worker.gpus is None else worker.gpus,
+        memory=None if worker.memory is None else int(worker.memory * 2**30),
+        resources=worker.resources,
+        deadline=worker.deadline,
+    )
+
+
+def _environment(ray: Ray) -> dict[str, str]:
+    """The variables of workers. Raises: ConfigurationError: when one to be forwarded is not set."""
+    missing = [name for name in ray.forward if name not in os.environ]
+    if missing:
+        raise ConfigurationError(
+            [
+                Problem(
+                    where="ray.forward",
+                    expected=f"{name} in the environment of this process",
+                    found="no such variable",
+                    hint="Set it, or take it out of `ray.forward`",
+                )
+                for name in missing
+            ]
+        )
+    return {**ray.variables, **{name: os.environ[name] for name in ray.forward}}
+
+
 def _executor(config: Config) -> Executor:
-    runtime = config.runtime
-    if runtime.executor == "inline":
+    ray, threads = config.ray, config.runtime.threads
+    if ray is None:
         from alframe.runtime import InlineExecutor
 
-        return InlineExecutor(threads=runtime.threads)
+        return InlineExecutor(threads=threads)
     from alframe.runtime import RayExecutor
 
     return RayExecutor(
-        runtime.workers, threads=runtime.threads, gpus_per_worker=runtime.gpus_per_worker, address=runtime.address
+        ray.workers,
+        min_workers=ray.min_workers,
+        threads=threads,
+        fit=_share(config, ray, ray.fit),
+        score=_share(config, ray, ray.score),
+        placement=ray.placement,
+        environment=_environment(ray),
+        address=ray.address,
+        attempts=ray.attempts,
+        start_deadline=ray.start_deadline,
     )
 
 

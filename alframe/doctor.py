@@ -153,7 +153,10 @@ def _sqlite(folder: Path) -> Check:
 def _ray() -> Check:
     if find_spec("ray") is None:
         return Check(
-            name="ray", state="warning", found="not installed", advice="Only `executor: inline` works; pip install ray."
+            name="ray",
+            state="warning",
+            found="not installed",
+            advice="Campaigns with a section `ray` cannot run; pip install ray.",
         )
     try:
         number = version("ray")

@@ -70,14 +70,15 @@ def _store(config: Config) -> Check:
 
 
 def _workers(config: Config) -> Check:
-    runtime, cores = config.runtime, os.cpu_count() or 1
-    wanted = (runtime.workers if runtime.executor == "ray" else 1) * runtime.threads
+    ray, cores = config.ray, os.cpu_count() or 1
+    if ray is not None and ray.address != "local":
+        return Check(name="workers", state="ok", found=f"up to {ray.workers} on the cluster {ray.address}")
+    wanted = (1 if ray is None else ray.workers) * config.runtime.threads
     text = f"{wanted} threads wanted, {cores} cores here"
-    if wanted > cores and runtime.executor == "inline":
+    if wanted > cores:
         advice = "More threads than cores are slower: lower `runtime.threads`."
-        return Check(name="workers", state="warning", found=text, advice=advice)
-    if wanted > cores and runtime.address == "local":
-        advice = "A local Ray cluster needs a core for every thread of every worker: lower `runtime.workers`."
+        if ray is not None:
+            advice = "A core is wanted for every thread of every worker: lower `ray.workers` or `runtime.threads`."
         return Check(name="workers", state="warning", found=text, advice=advice)
     return Check(name="workers", state="ok", found=text)
 

@@ -31,7 +31,7 @@ from alframe.campaign import Budget, CampaignLoop, Parts, Settings, Silent
 from alframe.errors import NotFound
 from alframe.jobs import EvaluateContext, ExplainJob, FitContext, FitJob, ScoreContext
 from alframe.metrics import EvaluationState, MetricSpec
-from alframe.ports import Checkpoint
+from alframe.ports import Checkpoint, RunKind
 from alframe.storage import FileArtifacts, SqlLedger
 from alframe.strategies import Random, Uncertainty
 from alframe.testing.pixel_learner import PixelLearner
@@ -141,7 +141,13 @@ class VirtualWorkers:
     workers = 1
 
     def run(
-        self, name: str, function: Callable[[Any, Any], Any], context: Any, tasks: Sequence[Any]
+        self,
+        name: str,
+        function: Callable[[Any, Any], Any],
+        context: Any,
+        tasks: Sequence[Any],
+        *,
+        kind: RunKind = "score",
     ) -> Iterator[tuple[int, Any]]:
         """The stand-in of `function` for each task, in order."""
         for position, task in enumerate(tasks):

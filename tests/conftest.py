@@ -52,8 +52,9 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     from alframe.runtime.cluster import LOCAL, connect
+    from alframe.runtime.shares import Share
 
-    connected = connect(LOCAL, cpus=4, gpus=0, memory=512 * 1024 * 1024)
+    connected = connect(LOCAL, workers=4, shares=[Share()], memory=512 * 1024 * 1024)
     yield
     if connected:
         ray.shutdown()

@@ -76,7 +76,7 @@ def _train(work: Round, runs: list[tuple[int, int]]) -> dict[str, ArtifactRef]:
     )
     parts.observer.phase_started(work.index, Phase.TRAINED, len(runs))
     parts.observer.advanced(len(runs) - len(missing))
-    fitted = parts.executor.run("fit", fit_member, context, jobs)
+    fitted = parts.executor.run("fit", fit_member, context, jobs, kind="fit")
     for done, (position, checkpoint) in enumerate(fitted, start=len(runs) - len(missing) + 1):
         work.alive()
         stored |= _keep(work, missing[position], checkpoint)

@@ -33,10 +33,7 @@ _SAFE = (
     ("ledger",),
     ("store",),
     ("data",),
-    ("runtime", "executor"),
-    ("runtime", "workers"),
-    ("runtime", "address"),
-    ("runtime", "gpus_per_worker"),
+    ("ray",),
     ("runtime", "lease_seconds"),
 )
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from alframe import registry
 from alframe.campaign.settings import Budget, Plateau, Target
+from alframe.config.cluster import Ray, Worker
 from alframe.config.mirror import mirror
 from alframe.config.schema import data_model, models
 from alframe.config.sections import Config, Evaluate, Initial, MetricsSettings, Runtime, Stop
@@ -29,8 +30,8 @@ This page is written by `python -m alframe.config`; a test keeps it equal to the
 
 ## What may change between `run` and `resume`
 
-`budget`, `stop`, `evaluate`, `data`, the places (`workdir`, `pool`, `ledger`, `store`) and, in `runtime`, `executor`, `workers`,
-`address`, `gpus_per_worker` and `lease_seconds`. Any other change is refused: it would alter the campaign's decisions or numbers.
+`budget`, `stop`, `evaluate`, `data`, the places (`workdir`, `pool`, `ledger`, `store`), all of `ray`, and `runtime.lease_seconds`.
+Any other change is refused: it would alter the campaign's decisions or numbers.
 The pool itself is compared by the hash of its content.
 """
 
@@ -136,6 +137,8 @@ def reference() -> str:
         (MetricsSettings, "`metrics`"),
         (Evaluate, "`evaluate`"),
         (Runtime, "`runtime`"),
+        (Ray, "`ray`"),
+        (Worker, "`ray.fit`, `ray.score`"),
     ):
         lines += _settings(model, title)
     lines += _plain(mirror(Budget), "`budget`")

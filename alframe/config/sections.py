@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -26,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from alframe import registry
 from alframe.campaign.settings import Budget, Plateau, Target
+from alframe.config.cluster import Ray
 from alframe.config.mirror import STRICT, adapter, check
 from alframe.errors import ExtraMissing, InvalidValue, NotFound
 from alframe.storage.locations import is_internal, locate
@@ -272,32 +274,20 @@ class Evaluate(Section):
 
 
 class Runtime(Section):
-    """Where and on what the work runs."""
+    """On what the work runs."""
 
-    executor: Literal["inline", "ray"] = Field(
-        default="inline", description="In this process, or on Ray; the results are equal."
-    )
-    workers: Positive = Field(default=1, description="Ray workers; ignored inline.")
     threads: Positive = Field(default=1, description="Torch threads a worker (part of the result's last bits).")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto = cuda where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto = cuda where there is one; on a cluster, where workers get GPUs."
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="Arithmetic on a GPU.")
     range: Positive = Field(default=16, description="Items a scoring job.")
-    address: str = Field(default="local", description="Ray: local, auto, or a cluster's address.")
-    gpus_per_worker: Annotated[float, Field(ge=0, le=8)] = Field(
-        default=0.0, description="Ray: GPUs, or a fraction of one, a worker."
-    )
     lease_seconds: Annotated[float, Field(ge=5)] = Field(
         default=60.0, description="A driver silent for this long may be replaced."
     )
 
     @model_validator(mode="after")
     def _agree(self) -> Runtime:
-        if self.executor == "inline" and self.workers > 1:
-            raise _fail("agree", "workers: 1 with executor inline (or executor: ray)")
-        if self.executor == "inline" and self.gpus_per_worker:
-            raise _fail("agree", "gpus_per_worker: 0 with executor inline (or executor: ray)")
-        if self.device == "cpu" and self.gpus_per_worker:
-            raise _fail("agree", "gpus_per_worker: 0 with device cpu (or device: cuda)")
         if self.device == "cpu" and self.precision != "fp32":
             raise _fail("agree", "precision: fp32 with device cpu (or device: cuda)")
         return self
@@ -333,9 +323,23 @@ class Config(Section):
     stop: Stop = Field(default_factory=Stop, description="Earlier ends.")
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="How results are measured.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="What else is measured.")
-    runtime: Runtime = Field(default_factory=Runtime, description="Where it runs.")
+    runtime: Runtime = Field(default_factory=Runtime, description="On what it runs.")
+    ray: Ray | None = Field(
+        default=None, description="Workers on Ray; without this section all work is done in the calling process."
+    )
 
     _folder: Path = PrivateAttr(default_factory=Path)
+
+    @field_validator("ray")
+    @classmethod
+    def _equipped(cls, ray: Ray | None, info: ValidationInfo) -> Ray | None:
+        """Workers that have what `runtime.device` says; a worker without a GPU sees none."""
+        device = info.data["runtime"].device if "runtime" in info.data else "auto"
+        if ray is not None and ray.gpus and device == "cpu":
+            raise _fail("agree", "gpus: 0 for fit and score with runtime.device: cpu (or device: cuda)")
+        if ray is not None and ray.gpus == 0 and device == "cuda":
+            raise _fail("agree", "GPUs for fit and score with runtime.device: cuda (or device: cpu)")
+        return ray
 
     @field_validator("budget")
     @classmethod

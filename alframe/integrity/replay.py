@@ -13,7 +13,7 @@ from alframe.campaign.round import Round
 from alframe.errors import AlframeError, NotFound
 from alframe.integrity.findings import Finding, Progress, Report
 from alframe.integrity.view import LedgerView, round_as_seen
-from alframe.ports import RoundRecord
+from alframe.ports import RoundRecord, RunKind
 from alframe.types import Phase, Query
 
 __all__ = ["replay", "same_choice"]
@@ -27,7 +27,13 @@ class _Nothing:
     workers = 1
 
     def run(
-        self, name: str, function: Callable[[Any, Any], Any], context: Any, tasks: Sequence[Any]
+        self,
+        name: str,
+        function: Callable[[Any, Any], Any],
+        context: Any,
+        tasks: Sequence[Any],
+        *,
+        kind: RunKind = "score",
     ) -> Iterator[tuple[int, Any]]:
         """Refuse any task."""
         if tasks:

@@ -9,7 +9,7 @@ from alframe.ports.acquisition import ItemView, Oracle, Strategy
 from alframe.ports.data import Artifacts, ItemArrays, Labels, Pool, PoolItem, StoredFile, Upkeep
 from alframe.ports.ledger import CampaignRecord, Fence, Ledger, RoundRecord, Transition
 from alframe.ports.modelling import Checkpoint, FitTask, Learner, Moments, Prediction, Predictor
-from alframe.ports.running import Executor, Observer
+from alframe.ports.running import Executor, Observer, RunKind
 
 __all__ = [
     "Artifacts",
@@ -31,6 +31,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RoundRecord",
+    "RunKind",
     "StoredFile",
     "Strategy",
     "Transition",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from alframe.types import Phase
 
-__all__ = ["Executor", "Observer"]
+__all__ = ["Executor", "RunKind", "Observer"]
+
+RunKind = Literal["fit", "score"]
+"""What a run needs of its workers: to train, or to predict."""
 
 Context = TypeVar("Context")
 Task = TypeVar("Task")
@@ -27,10 +30,13 @@ class Executor(Protocol):
         function: Callable[[Context, Task], Result],
         context: Context,
         tasks: Sequence[Task],
+        *,
+        kind: RunKind = "score",
     ) -> Iterator[tuple[int, Result]]:
         """Yield ``(position, result)`` as tasks finish, in any order; each position exactly once.
 
-        `function` is a module-level function; `context` goes once to each worker. A lost worker's task is tried again a
+        `function` is a module-level function; `context` goes once to each worker; `kind` says which share of a node the
+        workers need, and never changes a result. A lost worker's task is tried again a
         bounded number of times. Closing the iterator early cancels what has not started.
         Raises TaskFailed (naming `name` and the task) or the AlframeError that the function raised.
         """

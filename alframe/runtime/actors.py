@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +11,14 @@ from ray.exceptions import RayError, RayTaskError
 
 from alframe.errors import TaskFailed
 from alframe.runtime.failures import describe
+from alframe.runtime.shares import Share
 from alframe.runtime.threads import limited_threads, thread_environment
 
-__all__ = ["Crew", "Owned", "Share", "Worker", "own"]
+__all__ = ["Crew", "Owned", "Terms", "Worker", "own"]
 
 _GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """What one worker gets: CPUs, a (fractional) GPU, and threads for its numerical libraries."""
-
-    cpus: float
-    gpus: float
-    threads: int
+_STRATEGIES = {"spread": "SPREAD", "pack": "DEFAULT"}
+"""Ray's default fills half of a node before it takes the next."""
 
 
 class Worker:
@@ -49,31 +43,45 @@ class Worker:
         self._parcels.pop(run, None)
 
 
-def _spawn(share: Share) -> Any:
-    """A new worker actor. Ray neither restarts it nor repeats its calls: the run counts attempts itself."""
-    environment = thread_environment(share.threads) | {"ALFRAME_FAILPOINT": ""}  # failpoints are the driver's
-    if not share.gpus:
-        environment |= dict.fromkeys(_GPU_VARIABLES, "")  # Ray leaves every GPU visible to an actor that asked for none
-    return (
-        ray.remote(Worker)
-        .options(
-            num_cpus=share.cpus,
-            num_gpus=share.gpus,
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": environment},
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How workers are made: their share, threads, placement (``spread`` or ``pack``) and environment variables."""
+
+    share: Share
+    threads: int
+    placement: str
+    environment: Mapping[str, str]
+
+    def spawn(self) -> Any:
+        """A new worker actor. Ray neither restarts it nor repeats its calls: the run counts attempts itself."""
+        share = self.share
+        # failpoints are the driver's
+        environment = {**self.environment, **thread_environment(self.threads), "ALFRAME_FAILPOINT": ""}
+        if not share.gpus:  # Ray leaves every GPU visible to an actor that asked for none
+            environment |= dict.fromkeys(_GPU_VARIABLES, "")
+        return (
+            ray.remote(Worker)
+            .options(
+                num_cpus=share.cpus,
+                num_gpus=share.gpus,
+                memory=share.memory,
+                resources=dict(share.resources),
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy=_STRATEGIES[self.placement],
+                runtime_env={"env_vars": environment},
+            )
+            .remote(self.threads)
         )
-        .remote(share.threads)
-    )
 
 
 class Crew:
-    """The worker actors of an executor, by place. They stay warm between runs; an empty place is filled when needed."""
+    """The worker actors of one share, by place. They stay warm between runs; an empty place is filled when needed."""
 
-    def __init__(self, size: int, share: Share) -> None:
-        self.share = share
+    def __init__(self, size: int, terms: Terms) -> None:
+        self.terms = terms
         self.closed = False
+        self.runs = 0
         self._actors: list[Any] = [None] * size
 
     def __len__(self) -> int:
@@ -82,7 +90,7 @@ class Crew:
     def at(self, place: int) -> Any:
         """The worker at `place`."""
         if self._actors[place] is None:
-            self._actors[place] = _spawn(self.share)
+            self._actors[place] = self.terms.spawn()
         return self._actors[place]
 
     def dismiss(self, place: int, actor: Any) -> None:
@@ -91,12 +99,18 @@ class Crew:
         if self._actors[place] is actor:
             self._actors[place] = None
 
+    def rest(self) -> None:
+        """Make room for workers of another share: end all, unless a run is open on them."""
+        if self.runs == 0:
+            for place, actor in enumerate(self._actors):
+                if actor is not None:
+                    self.dismiss(place, actor)
+
     def close(self) -> None:
         """End all workers."""
         self.closed = True
-        for place, actor in enumerate(self._actors):
-            if actor is not None:
-                self.dismiss(place, actor)
+        self.runs = 0
+        self.rest()
 
 
 class Owner:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from alframe.errors import InvalidValue
+from alframe.ports import RunKind
 from alframe.runtime.failures import TaskNames, naming
 from alframe.runtime.threads import limited_threads
 
@@ -32,7 +33,13 @@ class InlineExecutor:
         return 1
 
     def run(
-        self, name: str, function: Callable[[Context, Task], Result], context: Context, tasks: Sequence[Task]
+        self,
+        name: str,
+        function: Callable[[Context, Task], Result],
+        context: Context,
+        tasks: Sequence[Task],
+        *,
+        kind: RunKind = "score",
     ) -> Iterator[tuple[int, Result]]:
         """Yield ``(position, result)`` in order; each task runs when its result is asked for.
 

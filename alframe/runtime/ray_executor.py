@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import ray
 
 from alframe.errors import InvalidValue
-from alframe.runtime.actors import Crew, Share, own
+from alframe.ports import RunKind
+from alframe.runtime.actors import Crew, Terms, own
 from alframe.runtime.cluster import LOCAL, connect, require
 from alframe.runtime.ray_run import Limits, Run
+from alframe.runtime.shares import Share
 
 __all__ = ["RayExecutor"]
 
@@ -19,44 +20,66 @@ Context = TypeVar("Context")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_ONE_CPU = Share()
+
 
 class RayExecutor:
-    """Runs tasks on `workers` actors that stay warm between runs, each with its CPUs, threads and share of a GPU.
+    """Runs tasks on up to `workers` actors that stay warm between runs, each with its threads and its share of a node.
 
     ``address="local"`` starts a cluster of its own on this machine; another address joins a cluster. A connection to Ray
-    that this process has already is used, and left open by :meth:`close`. A task whose worker is lost, or that runs for
-    more than `task_deadline` seconds, is tried `attempts` times in all; an error that its function raises is final.
-    Functions, contexts, tasks and results are pickled; a context is sent once and unpacked once by each worker. Use from
-    one thread.
+    that this process has already is used, and left open by :meth:`close`. Runs of kind ``fit`` and ``score`` have workers of
+    their own where their shares differ; those of one kind make room for the other's. A run works with the workers that have
+    started, and fails when fewer than `min_workers` did for `start_deadline` seconds. A task whose worker is lost, or that
+    runs past its share's deadline, is tried `attempts` times in all; an error that its function raises is final.
+    `placement` is ``spread`` or ``pack``; `environment` holds variables for the workers. Functions, contexts, tasks and
+    results are pickled; a context is sent once and unpacked once by each worker. Use from one thread.
     """
 
     def __init__(
         self,
         workers: int,
         *,
+        min_workers: int = 1,
         threads: int = 1,
-        gpus_per_worker: float = 0.0,
-        cpus_per_worker: int = 1,
+        fit: Share = _ONE_CPU,
+        score: Share = _ONE_CPU,
+        placement: Literal["spread", "pack"] = "spread",
+        environment: Mapping[str, str] | None = None,
         address: str = LOCAL,
         attempts: int = 3,
-        task_deadline: float | None = None,
         start_deadline: float = 600.0,
     ) -> None:
         """Raises: InvalidValue: when a number makes no sense, or this machine can never hold the workers."""
-        _at_least_one(workers=workers, threads=threads, cpus_per_worker=cpus_per_worker, attempts=attempts)
-        _positive(task_deadline=math.inf if task_deadline is None else task_deadline, start_deadline=start_deadline)
-        if gpus_per_worker < 0 or (gpus_per_worker > 1 and gpus_per_worker != int(gpus_per_worker)):
-            raise InvalidValue(f"gpus_per_worker is a share from 0 to 1 or a whole number, got {gpus_per_worker:g}")
-        self._crew = Crew(workers, Share(cpus=cpus_per_worker, gpus=gpus_per_worker, threads=threads))
-        self._limits = Limits(attempts=attempts, task_seconds=task_deadline, start_seconds=start_deadline)
+        _at_least_one(workers=workers, min_workers=min_workers, threads=threads, attempts=attempts)
+        if min_workers > workers:
+            raise InvalidValue(f"min_workers must be at most workers, {workers}, got {min_workers}")
+        if not start_deadline > 0:
+            raise InvalidValue(f"start_deadline must be above 0 seconds, got {start_deadline:g}")
+        made = {
+            kind: Crew(
+                workers, Terms(share=share, threads=threads, placement=placement, environment=dict(environment or {}))
+            )
+            for kind, share in (("fit", fit), ("score", score))
+        }
+        alike = fit.wanted() == score.wanted()
+        self._crews = {"fit": made["score" if alike else "fit"], "score": made["score"]}
+        self._limits = {
+            kind: Limits(
+                attempts=attempts, task_seconds=share.deadline, start_seconds=start_deadline, workers=min_workers
+            )
+            for kind, share in (("fit", fit), ("score", score))
+        }
+        self._workers = workers
+        self._closed = False
         self._owners: list[Any] = []
-        self._connected = connect(address, cpus=workers * cpus_per_worker, gpus=workers * gpus_per_worker)
+        self._connected = connect(address, workers=workers, shares=(fit, score))
         if address == LOCAL:
-            self._check_room()
+            self._check_room(fit, score)
 
-    def _check_room(self) -> None:
+    def _check_room(self, *shares: Share) -> None:
         try:
-            require(workers=self.workers, cpus=self._crew.share.cpus, gpus=self._crew.share.gpus)
+            for share in shares:
+                require(workers=self._workers, share=share)
         except InvalidValue:
             self.close()
             raise
@@ -64,10 +87,16 @@ class RayExecutor:
     @property
     def workers(self) -> int:
         """How many tasks run at once."""
-        return len(self._crew)
+        return self._workers
 
     def run(
-        self, name: str, function: Callable[[Context, Task], Result], context: Context, tasks: Sequence[Task]
+        self,
+        name: str,
+        function: Callable[[Context, Task], Result],
+        context: Context,
+        tasks: Sequence[Task],
+        *,
+        kind: RunKind = "score",
     ) -> Iterator[tuple[int, Result]]:
         """Yield ``(position, result)`` as tasks finish. Work starts with the first result that is asked for.
 
@@ -80,10 +109,15 @@ class RayExecutor:
             AlframeError: as `function` raised it.
         """
         self._check_open(name)
-        return self._results(name, function, context, tuple(tasks))
+        return self._results(name, function, context, tuple(tasks), kind)
 
     def _results(
-        self, name: str, function: Callable[[Context, Task], Result], context: Context, tasks: tuple[Task, ...]
+        self,
+        name: str,
+        function: Callable[[Context, Task], Result],
+        context: Context,
+        tasks: tuple[Task, ...],
+        kind: RunKind,
     ) -> Iterator[tuple[int, Result]]:
         if not tasks:
             return
@@ -93,7 +127,11 @@ class RayExecutor:
             raise InvalidValue(
                 f"{name}: function and context must be picklable to travel to workers: {error}"
             ) from error
-        yield from Run(name, parcel, tasks, self._crew, self._limits).results()
+        crew = self._crews[kind]
+        for other in self._crews.values():
+            if other is not crew:
+                other.rest()
+        yield from Run(name, parcel, tasks, crew, self._limits[kind]).results()
 
     def own(self, factory: Callable[[], Any]) -> Any:
         """A stand-in for an object in a process of its own, whose methods run one at a time, in order.
@@ -109,19 +147,22 @@ class RayExecutor:
 
     def close(self) -> None:
         """End the workers and owners, and the connection to Ray if this executor made it. Idempotent."""
-        if self._crew.closed:
+        if self._closed:
             return
+        self._closed = True
+        for crew in self._crews.values():
+            crew.closed = True
         if not ray.is_initialized():
-            self._crew.closed = True
             return
-        self._crew.close()
+        for crew in self._crews.values():
+            crew.close()
         for actor in self._owners:
             ray.kill(actor)
         if self._connected:
             ray.shutdown()
 
     def _check_open(self, name: str) -> None:
-        if self._crew.closed:
+        if self._closed:
             raise InvalidValue(f"{name}: the executor is closed")
 
 
@@ -129,9 +170,3 @@ def _at_least_one(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise InvalidValue(f"{name} must be 1 or more, got {number}")
-
-
-def _positive(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not number > 0:
-            raise InvalidValue(f"{name} must be above 0 seconds, got {number:g}")

@@ -28,11 +28,12 @@ _TICK = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`attempts` a task (or the start of a worker) may cost; seconds a task may run, and all workers may take to start."""
+    """`attempts` a task (or the start of a worker) may cost; seconds a task may run, and `workers` may take to start."""
 
     attempts: int
     task_seconds: float | None
     start_seconds: float
+    workers: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +73,7 @@ class Run:
             InvalidValue: the executor was closed meanwhile.
             AlframeError: the function raised it.
         """
+        self._crew.runs += 1
         try:
             self._seats = [self._seat(place) for place in range(len(self._crew))]
             while not self._schedule.done:
@@ -191,19 +193,21 @@ class Run:
                     yield from self._replace(seat, f"it ran for more than {longest:g} s and was stopped", position)
 
     def _check_start(self) -> None:
-        if any(seat.loading is None for seat in self._seats):
+        started = sum(seat.loading is None for seat in self._seats)
+        if started >= self._limits.workers:
             return
         if time.monotonic() - self._waiting_since > self._limits.start_seconds:
-            share = self._crew.share
+            free = {name: amount for name, amount in ray.available_resources().items() if ":" not in name}
             raise TaskFailed(
-                f"{self._name}: none of {len(self._crew)} workers with {share.cpus:g} CPU and {share.gpus:g} GPU each "
-                f"could start within {self._limits.start_seconds:g} s; free now: {ray.available_resources()}"
+                f"{self._name}: {started} of {len(self._crew)} workers with {self._crew.terms.share} each started within "
+                f"{self._limits.start_seconds:g} s, at least {self._limits.workers} must; free now: {free}"
             )
 
     def _leave(self) -> None:
         """Free the workers. One that still computes is replaced: nobody waits for its result, and a fit may take hours."""
         if self._crew.closed:
             return
+        self._crew.runs -= 1
         for seat in self._seats:
             if seat.calls:
                 self._crew.dismiss(seat.place, seat.actor)

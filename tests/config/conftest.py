@@ -25,7 +25,8 @@ oracle: {type: simulated}
 budget: {rounds: 6}
 stop:
   plateau: {metric: dice}
-runtime: {executor: ray, workers: 2}
+ray: {workers: 2}
+runtime: {threads: 1}
 """
 
 

@@ -40,9 +40,24 @@ BROKEN = {
     "out of range": ("window: [75, 75]", "window: [75, -75]", [("10:11", "window")]),
     "no limit": ("budget: {rounds: 6}", "budget: {}", [("16:9", "at least one limit")]),
     "sections that disagree": (
-        "executor: ray, workers: 2",
         "workers: 2",
-        [("19:20", "workers: 1 with executor inline")],
+        "workers: 2, min_workers: 3",
+        [("19:32", "min_workers no greater than workers, found 3")],
+    ),
+    "GPUs for some workers only": (
+        "workers: 2",
+        "workers: 2, fit: {gpus: 1}",
+        [("19:24", "GPUs for fit and score alike")],
+    ),
+    "GPUs for a campaign on the CPU": (
+        "ray: {workers: 2}\nruntime: {threads: 1}",
+        "ray: {workers: 2, fit: {gpus: 0.5}, score: {gpus: 0.5}}\nruntime: {device: cpu}",
+        [("19:24", "gpus: 0 for fit and score with runtime.device: cpu")],
+    ),
+    "an address for Ray's client": (
+        "workers: 2",
+        "address: 'ray://head:10001'",
+        [("19:16", "alframe submit")],
     ),
     "a metric nobody computes": (
         "metric: dice",
@@ -55,9 +70,9 @@ BROKEN = {
         [("14:13", "a strategy that needs no model, such as random")],
     ),
     "a list instead of a section": (
-        "runtime: {executor: ray, workers: 2}",
-        "runtime: [ray, 2]",
-        [("19:10", "a mapping")],
+        "ray: {workers: 2}",
+        "ray: [local, 2]",
+        [("19:6", "a mapping")],
     ),
     "a password in the ledger's URL": (
         "seed: 3",

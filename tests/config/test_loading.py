@@ -123,7 +123,7 @@ def test_what_is_shipped_and_its_resolved_form_fit_the_schema(path: Path) -> Non
         ("beta: 2.0", "betta: 2.0"),
         ("rounds: 6", "round: 6"),
         ("metric: dice", "matric: dice"),
-        ("executor: ray", "executor: dask"),
+        ("workers: 2", "workers: 2, placement: random"),
     ],
 )
 def test_the_schema_refuses_what_validate_refuses(write: Any, old: str, new: str) -> None:
@@ -168,9 +168,10 @@ def test_the_digest_follows_values_and_not_their_spelling(write: Any) -> None:
     [
         ("rounds: 6", "rounds: 9", "budget.rounds", True),
         ("metric: dice", "metric: ece", "stop.plateau.metric", True),
-        ("workers: 2", "workers: 8", "runtime.workers", True),
-        ("workers: 2", "workers: 2, threads: 2", "runtime.threads", False),
-        ("workers: 2", "workers: 2, range: 4", "runtime.range", False),
+        ("workers: 2", "workers: 8", "ray.workers", True),
+        ("workers: 2", "workers: 2, address: auto", "ray.address", True),
+        ("threads: 1", "threads: 2", "runtime.threads", False),
+        ("threads: 1", "threads: 1, range: 4", "runtime.range", False),
         ("seed: 3", "seed: 4", "seed", False),
         ("beta: 2.0", "beta: 3.0", "strategy.selector.beta", False),
         ("features: [8, 16]", "features: [8, 32]", "learner.network.features", False),

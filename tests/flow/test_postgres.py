@@ -109,9 +109,9 @@ def test_sqlite_and_a_cluster_are_refused_together(tmp_path: Path, capsys: pytes
     assert "\nruntime:" in text
     head, _, rest = text.partition("\nruntime:")
     tail = rest.partition("\n")[2]
-    path.write_text(head + "\nruntime: {executor: ray, workers: 2, address: 'ray://head:10001'}\n" + tail)
+    path.write_text(head + "\nray: {workers: 2, address: 'head:6379'}\n" + tail)
     settings = config.load(path)
-    with pytest.raises(ConfigurationError, match=r"postgresql://.*ray://head:10001.*SQLite file"):
+    with pytest.raises(ConfigurationError, match=r"postgresql://.*head:6379.*SQLite file"):
         compose.open_campaign(settings)
     assert main(["run", str(path)]) == 2
     assert "docs/how-to/postgres.md" in " ".join(capsys.readouterr().err.split())

@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
 from alframe.errors import InvalidValue, TaskFailed
-from alframe.ports import Executor
+from alframe.ports import Executor, RunKind
 from alframe.runtime import RayExecutor
+from alframe.runtime.shares import Share
 from alframe.testing.contracts.executor import Diary, ExecutorContract, LostWorkerContract, affine, echo
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -31,7 +34,7 @@ class TestTwoWorkers(ExecutorContract, LostWorkerContract):
         return RayExecutor(2)
 
     def make_lossy(self, *, attempts: int, task_deadline: float | None) -> Executor:
-        return RayExecutor(2, attempts=attempts, task_deadline=task_deadline)
+        return RayExecutor(2, attempts=attempts, score=Share(deadline=task_deadline))
 
 
 def surroundings(context: None, task: int) -> tuple[int, str | None, str | None, str | None]:
@@ -112,8 +115,8 @@ def test_workers_that_cannot_start_are_an_error() -> None:
     """Two executors want more than the cluster has; the second says so instead of waiting for ever."""
     first = RayExecutor(1)
     assert dict(first.run("affine", affine, (1, 0), [1])) == {0: 1}
-    second = RayExecutor(1, cpus_per_worker=4, start_deadline=1.0)
-    with pytest.raises(TaskFailed, match="none of 1 workers with 4 CPU and 0 GPU each could start within 1 s"):
+    second = RayExecutor(1, score=Share(cpus=4), start_deadline=1.0)
+    with pytest.raises(TaskFailed, match="0 of 1 workers with 4 CPU, 0 GPU each started within 1 s, at least 1 must"):
         list(second.run("affine", affine, (1, 0), [1]))
     first.close()
     second.close()
@@ -123,18 +126,38 @@ def test_workers_that_cannot_start_are_an_error() -> None:
     ("wanted", "message"),
     [
         ({"workers": 5}, "5 Ray workers with 1 CPU each need 5 CPU, the cluster has 4"),
-        ({"workers": 1, "gpus_per_worker": 0.5}, "need 0.5 GPU, the cluster has 0"),
+        ({"workers": 1, "score": Share(gpus=0.5)}, "need 0.5 GPU, the cluster has 0"),
+        ({"workers": 2, "fit": Share(resources={"fast": 1})}, "need 2 fast, the cluster has 0"),
         ({"workers": 0}, "workers must be 1 or more"),
+        ({"workers": 1, "min_workers": 2}, "min_workers must be at most workers, 1, got 2"),
         ({"workers": 1, "threads": 0}, "threads must be 1 or more"),
         ({"workers": 1, "attempts": 0}, "attempts must be 1 or more"),
-        ({"workers": 1, "gpus_per_worker": 1.5}, "a share from 0 to 1 or a whole number, got 1.5"),
-        ({"workers": 1, "gpus_per_worker": -1}, "a share from 0 to 1"),
-        ({"workers": 1, "task_deadline": 0}, "task_deadline must be above 0 seconds"),
+        ({"workers": 1, "start_deadline": 0}, "start_deadline must be above 0 seconds"),
     ],
 )
-def test_what_cannot_be_had_is_refused_at_once(wanted: dict[str, float], message: str) -> None:
+def test_what_cannot_be_had_is_refused_at_once(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
-        RayExecutor(**wanted)  # type: ignore[arg-type]
+        RayExecutor(**wanted)
+
+
+def process(context: None, task: int) -> tuple[int, float, str | None]:
+    return os.getpid(), ray.get_runtime_context().get_assigned_resources().get("CPU", 0.0), os.environ.get("GREETING")
+
+
+def test_fit_and_score_have_workers_of_their_own_that_make_room_for_each_other() -> None:
+    """Four CPUs: the two kinds of workers cannot be there at once. Equal shares use the same warm workers."""
+    seen: dict[str, list[tuple[int, float, str | None]]] = {}
+    kinds: tuple[RunKind, ...] = ("fit", "score")
+    for name, fit in (("apart", Share(cpus=2)), ("shared", Share(cpus=1.5, deadline=99))):
+        executor = RayExecutor(2, fit=fit, score=Share(cpus=1.5), environment={"GREETING": "moin"}, start_deadline=60)
+        for kind in kinds:
+            seen[f"{name} {kind}"] = [row for _, row in executor.run("process", process, None, range(8), kind=kind)]
+        executor.close()
+    assert {cpus for _, cpus, _ in seen["apart fit"]} == {2.0}
+    assert {cpus for _, cpus, _ in seen["apart score"]} == {1.5}
+    assert not {pid for pid, _, _ in seen["apart fit"]} & {pid for pid, _, _ in seen["apart score"]}
+    assert {pid for pid, _, _ in seen["shared fit"]} & {pid for pid, _, _ in seen["shared score"]}
+    assert {greeting for rows in seen.values() for _, _, greeting in rows} == {"moin"}
 
 
 @pytest.mark.slow
@@ -145,6 +168,7 @@ def test_a_cluster_of_its_own_ends_with_its_driver(end: str) -> None:
 import os, signal
 import ray
 from alframe.runtime import RayExecutor
+from alframe.runtime.shares import Share
 from alframe.testing.contracts.executor import affine
 for _ in range(2):
     executor = RayExecutor(2)

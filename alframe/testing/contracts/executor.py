@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from alframe.errors import AlframeError, DataError, InvalidValue, NonFiniteError, NotFound, Problem, TaskFailed
-from alframe.ports import Executor
+from alframe.ports import Executor, RunKind
 
 __all__ = ["ExecutorContract", "LostWorkerContract"]
 
@@ -172,6 +172,14 @@ class ExecutorContract:
         """Bit for bit what a plain loop gives."""
         got = dict(executor.run("draw", draw, 11, list(range(6))))
         assert all(np.array_equal(got[n], draw(11, n)) for n in range(6))
+
+    def test_what_kind_of_run_it_is_changes_no_result(self, executor: Executor) -> None:
+        """It only says which share of a node the workers need."""
+        kinds: tuple[RunKind, ...] = ("fit", "score", "fit")
+        for kind in kinds:
+            assert sorted(executor.run("affine", affine, (3, 5), range(5), kind=kind)) == [
+                (n, 3 * n + 5) for n in range(5)
+            ]
 
     def test_a_context_is_unpacked_at_most_once_in_each_process(self, executor: Executor) -> None:
         """A large context goes to a worker once, not with each task."""
