@@ -197,9 +197,13 @@ def _drive(settings: Config, as_json: bool) -> None:
     from alframe.overview import exit_code, overview
     from alframe.terminal import status_view
 
-    with watched() as observer, compose.open_campaign(settings, observer) as campaign:
+    with (
+        watched() as observer,
+        compose.open_campaign(settings, observer) as campaign,
+        compose.open_labelling(settings) as labelling,
+    ):
         standing = campaign.run()
-        found = overview(campaign.parts.ledger, settings.name)
+        found = overview(campaign.parts.ledger, settings.name, labelling)
     emit(as_json, found.plain(), status_view(found))
     raise typer.Exit(exit_code(standing.status, standing.reason))
 
@@ -219,15 +223,15 @@ def status(
     from alframe.terminal import status_view
 
     settings = config.load(file)
-    with access.ledger(settings) as ledger:
-        found = overview(ledger, settings.name)
+    with access.ledger(settings) as ledger, access.labelling(settings) as labelling:
+        found = overview(ledger, settings.name, labelling)
         if watch and not as_json:
             from rich.live import Live
 
             with Live(status_view(found), console=console(error=False), auto_refresh=False) as live:
                 while found.status == "running":
                     time.sleep(1.0)
-                    found = overview(ledger, settings.name)
+                    found = overview(ledger, settings.name, labelling)
                     live.update(status_view(found), refresh=True)
             return
     emit(as_json, found.plain(), status_view(found))

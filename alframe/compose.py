@@ -186,10 +186,20 @@ def open_office(config: Config, door: Door) -> Office:
 
 
 def _oracle(config: Config, pool: Pool) -> Oracle:
-    """An oracle's parameters bound to the pool, and to the labelling desk when they say that people answer."""
+    """An oracle's parameters bound to the pool, and to the labelling desk and what they `need` when they say that people answer."""
     chosen = config.oracle.value
-    people = getattr(chosen, "people", False)
-    bound: Oracle = chosen.bind(pool, open_desk(config)) if people else chosen.bind(pool)
+    if not getattr(chosen, "people", False):
+        alone: Oracle = chosen.bind(pool)
+        return alone
+    asked = getattr(chosen, "needs", ())
+    given: dict[str, Any] = {}
+    if "workdir" in asked:
+        given["workdir"] = config.workdir_path
+    if "read_mask" in asked:
+        from alframe.readers import read_mask
+
+        given["read_mask"] = read_mask
+    bound: Oracle = chosen.bind(pool, open_desk(config), **given)
     return bound
 
 

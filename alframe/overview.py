@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from alframe.errors import NotFound
+from alframe.labelling import LabellingLedger, Refusal, refusals
 from alframe.ports import Ledger, RoundRecord
 from alframe.types import Metric, Phase
 
@@ -35,7 +36,8 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """A campaign and its rounds. `holder` is the driver that works on it, or did last."""
+    """A campaign and its rounds. `holder` is the driver that works on it, or did last; `refused` is raters' work in other
+    programs that could not be taken."""
 
     name: str
     status: str
@@ -43,14 +45,15 @@ class Overview:
     holder: str
     created: str
     rounds: tuple[RoundRow, ...]
+    refused: tuple[Refusal, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 
 
-def overview(ledger: Ledger, name: str) -> Overview:
-    """Read one campaign.
+def overview(ledger: Ledger, name: str, labelling: LabellingLedger | None = None) -> Overview:
+    """Read one campaign; with `labelling`, what its raters have to repair too.
 
     Raises:
         NotFound: when the ledger has no such campaign; the message names the ones it has.
@@ -73,6 +76,7 @@ def overview(ledger: Ledger, name: str) -> Overview:
         holder=record.holder,
         created=record.created,
         rounds=tuple(rows),
+        refused=() if labelling is None else refusals(labelling, name),
     )
 
 

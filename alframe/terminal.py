@@ -223,7 +223,8 @@ def status_view(found: Overview) -> RenderableType:
             *(_cell(row, name, best[name]) for name, _, _ in shown),
         )
     body: RenderableType = table if found.rounds else Text("no round yet", style="dim")
-    return Group(head, Text(), body)
+    faults = [Text(f"not taken: {one.source}: {one.problem}", style="yellow") for one in found.refused]
+    return Group(head, Text(), body, *faults)
 
 
 def key_values(rows: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> RenderableType:

@@ -112,6 +112,11 @@ def _leaves(value: Any, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], An
     return {place: value}
 
 
+def _is_place(config: Config, key: tuple[str, ...]) -> bool:
+    """Whether an oracle says that this parameter only tells where it works, not how."""
+    return len(key) == 2 and key[0] == "oracle" and key[1] in getattr(config.oracle.value, "places", ())
+
+
 def changes(old: Config, new: Config) -> tuple[Change, ...]:
     """What differs between two configurations, key by key, and whether a campaign begun under `old` may go on under `new`.
 
@@ -124,6 +129,6 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
     for place in sorted(before.keys() | after.keys()):
         one, two = before.get(place), after.get(place)
         if one != two:
-            safe = any(place[: len(prefix)] == prefix for prefix in _SAFE)
+            safe = any(place[: len(prefix)] == prefix for prefix in _SAFE) or _is_place(new, place)
             found.append(Change(key=".".join(place), old=one, new=two, safe=safe))
     return tuple(found)

@@ -7,6 +7,8 @@ from alframe.labelling.answers import answers
 from alframe.labelling.audit import Verification, trace, verify
 from alframe.labelling.desk import DRAFT_BYTES, LEASE_SECONDS, LabellingDesk
 from alframe.labelling.errors import DraftConflict, Forbidden, LeaseLost, SubmissionConflict, Unauthenticated
+from alframe.labelling.intake import Intake, Refusal, Said, refusals
+from alframe.labelling.palette import colour, rgb
 from alframe.labelling.ports import LabellingLedger
 from alframe.labelling.roster import Roster
 from alframe.labelling.values import (
@@ -30,6 +32,7 @@ from alframe.labelling.values import (
     TaskState,
     Work,
     class_map_hash,
+    rater_name,
 )
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "Event",
     "Forbidden",
     "Head",
+    "Intake",
     "LabellingDesk",
     "LabellingLedger",
     "Lease",
@@ -54,7 +58,9 @@ __all__ = [
     "Progress",
     "Rater",
     "Receipt",
+    "Refusal",
     "Roster",
+    "Said",
     "Scope",
     "Standing",
     "Submission",
@@ -67,6 +73,10 @@ __all__ = [
     "agreements",
     "answers",
     "class_map_hash",
+    "colour",
+    "rater_name",
+    "refusals",
+    "rgb",
     "trace",
     "verify",
 ]

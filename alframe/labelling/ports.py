@@ -125,8 +125,15 @@ class LabellingLedger(Protocol):
     def note(self, *, campaign: str, actor: str, action: str, object: str, payload: Mapping[str, Any]) -> Event:
         """Append an event of somebody's own (a bridge's, a server's)."""
 
-    def events(self, *, after: int = 0, limit: int | None = None, campaign: str | None = None) -> tuple[Event, ...]:
-        """Events behind sequence `after`, in order (the first has 1)."""
+    def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        campaign: str | None = None,
+        actions: Sequence[str] | None = None,
+    ) -> tuple[Event, ...]:
+        """Events behind sequence `after`, in order (the first has 1); of one campaign, of some actions."""
 
     def head(self) -> Head:
         """The end of the chain, (0, "") before the first event."""

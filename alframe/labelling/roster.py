@@ -6,7 +6,7 @@ import hashlib
 import secrets
 
 from alframe.errors import InvalidValue
-from alframe.labelling.errors import Unauthenticated
+from alframe.labelling.errors import Forbidden, Unauthenticated
 from alframe.labelling.ports import LabellingLedger
 from alframe.labelling.values import Credential, Rater, Scope, rater_name
 
@@ -35,12 +35,15 @@ class Roster:
         return self._ledger.enroll(rater_name(name), scopes=granted, asserted=False, actor=self._actor)
 
     def asserted(self, name: str) -> Credential:
-        """The credential of a rater whom only a bridge's files or service name; enrolled when new. Raises InvalidValue.
+        """The credential of a rater whom only a bridge's files or service name; enrolled when new. Raises InvalidValue, Forbidden.
 
-        Nobody is turned into a different person: an enrolled rater keeps scopes and tokens.
+        Nobody is turned into a different person: an enrolled rater keeps scopes and tokens, and a revoked one stays so.
         """
         known = {rater.name: rater for rater in self._ledger.raters()}
-        if rater_name(name) not in known:
+        if rater_name(name) in known:
+            if known[name].revoked is not None:
+                raise Forbidden(f"{name} was revoked; ask who runs the campaign to add {name} again")
+        else:
             self._ledger.enroll(name, scopes=frozenset({Scope.ANNOTATE}), asserted=True, actor=self._actor)
         return Credential(rater=name, scopes=frozenset({Scope.ANNOTATE}), kind="asserted")
 

@@ -21,12 +21,14 @@ __all__ = ["RawImage", "Reader", "arrange", "bad", "check_size", "tidy", "unread
 class RawImage:
     """A decoded file: `array` (C, S) with S = ``(Z) Y X``, `spacing` along S (1.0 when unknown).
 
-    `orientation` is where the array's axes point in the patient (as ``RAS``) or empty when the format does not say.
+    `orientation` is where the array's axes point in the patient (as ``RAS``) or empty when the format does not say. `affine`
+    holds the first three rows of the matrix from a voxel's (x, y, z, 1) to millimetres, row by row; empty when unknown.
     """
 
     array: NDArray[Any]
     spacing: tuple[float, ...]
     orientation: str = ""
+    affine: tuple[float, ...] = ()
 
 
 class Reader(Protocol):

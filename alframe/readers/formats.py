@@ -8,7 +8,7 @@ from pathlib import Path
 from alframe.readers.base import RawImage, Reader, bad
 from alframe.readers.settings import Limits
 
-__all__ = ["built_in", "find_reader", "read", "stem"]
+__all__ = ["built_in", "find_reader", "read", "read_mask", "stem"]
 
 
 def built_in() -> tuple[Reader, ...]:
@@ -51,6 +51,15 @@ def read(
     """
     reader = find_reader(path, (*built_in(), *readers))
     return reader.read(path, axes=axes, mask=mask, limits=limits or Limits())
+
+
+def read_mask(path: Path, most: int) -> RawImage:
+    """Decode a label map of at most `most` pixels; its values stay as they are stored, C = 1.
+
+    Raises:
+        DataError: naming the file, when it cannot be read.
+    """
+    return read(path, mask=True, limits=Limits(pixels=most, megabytes=max(1, 8 * most // 2**20)))
 
 
 def stem(path: Path, readers: Sequence[Reader]) -> str:

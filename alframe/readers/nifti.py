@@ -6,6 +6,7 @@ import math
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -57,4 +58,17 @@ class NiftiReader:
         if any(not math.isfinite(step) or step <= 0 for step in steps.values()):
             raise bad(path, "positive voxel sizes", steps, "Repair the header or set `spacing`.")
         raw = arrange(path, array, letters, mask=mask, spacing=steps)
-        return replace(raw, orientation="".join(code or "?" for code in nibabel.aff2axcodes(volume.affine)))
+        orientation = "".join(code or "?" for code in nibabel.aff2axcodes(volume.affine))
+        return replace(raw, orientation=orientation, affine=_affine(volume, letters))
+
+
+def _affine(volume: Any, letters: str) -> tuple[float, ...]:
+    """The header's matrix with its columns in the order x, y, z; empty when neither of its two forms is set."""
+    header = volume.header
+    if not (int(header["sform_code"]) or int(header["qform_code"])):
+        return ()
+    matrix = np.asarray(volume.affine, np.float64)[:3]
+    order = {letter: place for place, letter in enumerate(letters[:3]) if letter != "C"}
+    spare = [place for place in range(3) if place not in order.values()]
+    columns = [order[letter] if letter in order else spare.pop() for letter in "XYZ"]
+    return tuple(matrix[:, [*columns, 3]].ravel().tolist())

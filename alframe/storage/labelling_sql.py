@@ -204,11 +204,20 @@ class SqlLabelling:
 
         return self._write("note", work)
 
-    def events(self, *, after: int = 0, limit: int | None = None, campaign: str | None = None) -> tuple[Event, ...]:
+    def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        campaign: str | None = None,
+        actions: Sequence[str] | None = None,
+    ) -> tuple[Event, ...]:
         """Events behind `after`, in order."""
         chosen = select(events).where(events.c.sequence > after)
         if campaign is not None:
             chosen = chosen.where(events.c.campaign == campaign)
+        if actions is not None:
+            chosen = chosen.where(events.c.action.in_(list(actions)))
         return self._all(chosen.order_by(events.c.sequence).limit(limit), event_of)
 
     def head(self) -> Head:

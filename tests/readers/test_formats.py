@@ -204,6 +204,12 @@ def test_nifti_axes_spacing_and_scale(tmp_path: Path) -> None:
     assert found.spacing == (2.0, 0.75, 0.5)
     assert found.orientation == "RAS"
     np.testing.assert_array_equal(found.array[0], volume.transpose(2, 1, 0))
+    np.testing.assert_array_equal(np.reshape(found.affine, (3, 4)), affine[:3])
+    turned = read(tmp_path / "a.nii.gz", axes="ZXY")  # the columns follow the axes
+    np.testing.assert_array_equal(np.reshape(turned.affine, (3, 4)), affine[:3][:, [1, 2, 0, 3]])
+    nowhere = nibabel.Nifti1Image(volume, None)
+    nibabel.save(nowhere, tmp_path / "c.nii.gz")
+    assert read(tmp_path / "c.nii.gz").affine == ()
 
     image = nibabel.Nifti1Image(volume, affine)
     image.header.set_slope_inter(0.5, 10)

@@ -56,6 +56,9 @@ class AccessRules(LabellingFixtures):
         events = desk.ledger.events()
         assert [event.sequence for event in events] == list(range(1, len(events) + 1))
         assert desk.ledger.events(after=3, limit=2) == events[3:5]
+        asked = desk.ledger.events(actions=["task.asked", "rater.enrolled"])
+        assert asked == tuple(event for event in events if event.action in ("task.asked", "rater.enrolled"))
+        assert desk.ledger.events(actions=[]) == ()
         mine = [event.action for event in desk.ledger.events(campaign=CAMPAIGN)]
         assert mine == ["task.asked", "task.asked", "lease.granted", "submission.received", "elsewhere.deleted"]
         assert desk.ledger.head() == Head(sequence=len(events), hash=events[-1].hash)
