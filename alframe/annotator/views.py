@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import importlib.metadata
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from alframe.labelling import (
     Submission,
     Task,
     TaskState,
+    colour,
 )
 from alframe.labelling.consensus import agreement
 from alframe.types import ItemInfo, LabelMap
@@ -48,24 +48,11 @@ __all__ = [
 BASE = "/api/v1"
 VERSION = importlib.metadata.version("alframe")
 Json = dict[str, Any]
-_BACKGROUND = "#8c8c8c"
-_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
-"""Okabe & Ito (2008): told apart by the colour-blind; those that stand out from stained tissue come first."""
 
 
 def classes(names: Sequence[str]) -> list[Json]:
     """Classes by id with their colours."""
-    return [{"id": number, "name": name, "colour": _colour(number)} for number, name in enumerate(names)]
-
-
-def _colour(number: int) -> str:
-    if number == 0:
-        return _BACKGROUND
-    if number <= len(_COLOURS):
-        return _COLOURS[number - 1]
-    hue = (number * 0.6180339887) % 1.0  # the golden angle spreads any number of hues
-    red, green, blue = colorsys.hls_to_rgb(hue, 0.4 + 0.2 * (number % 2), 0.65)
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+    return [{"id": number, "name": name, "colour": colour(number)} for number, name in enumerate(names)]
 
 
 def box(corners: Any) -> Json:
