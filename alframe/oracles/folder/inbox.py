@@ -37,12 +37,15 @@ _KEYS: dict[str, tuple[type, ...]] = {"outcome": (str,), "reason": (str,), "seco
 
 
 class RawMask(Protocol):
-    """A decoded file: `array` (1, S), and the first three rows of the matrix that places NIfTI in space."""
+    """A decoded label map."""
 
     @property
-    def array(self) -> NDArray[Any]: ...
+    def array(self) -> NDArray[Any]:
+        """Its numbers (1, S)."""
+
     @property
-    def affine(self) -> tuple[float, ...]: ...
+    def affine(self) -> tuple[float, ...]:
+        """The first three rows of the matrix that places NIfTI in space; empty where there is none."""
 
 
 MaskReader = Callable[[Path, int], RawMask]
