@@ -165,19 +165,22 @@ def plan(file: File, as_json: Json = False) -> None:
     emit(as_json, found, key_values(found))
 
 
+Wait = Annotated[bool, typer.Option("--wait", help="Where labels are missing, wait for them instead of ending with 3.")]
+
+
 @app.command()
-def run(file: File, as_json: Json = False) -> None:
+def run(file: File, wait: Wait = False, as_json: Json = False) -> None:
     """Start a campaign, or go on with it where it stands, until a rule ends it or labels are missing.
 
     Example: `alframe run glands.yaml`
     """
     from alframe import config
 
-    _drive(config.load(file), as_json)
+    _drive(config.load(file), wait, as_json)
 
 
 @app.command()
-def resume(file: File, as_json: Json = False) -> None:
+def resume(file: File, wait: Wait = False, as_json: Json = False) -> None:
     """Go on with a campaign that was stopped, interrupted or killed; says what changed in its YAML and refuses what is unsafe.
 
     Example: `alframe resume glands.yaml`
@@ -188,11 +191,14 @@ def resume(file: File, as_json: Json = False) -> None:
     for change in access.pending_changes(settings):
         if change.safe:  # the others are named by the refusal
             say(f"changed: {change}")
-    _drive(settings, as_json)
+    _drive(settings, wait, as_json)
 
 
-def _drive(settings: Config, as_json: bool) -> None:
-    """Run to the end of what can be done now; the exit code says how it stands."""
+_POLL_SECONDS = 2.0
+
+
+def _drive(settings: Config, wait: bool, as_json: bool) -> None:
+    """Run to the end of what can be done (now, or with whoever is waited for); the exit code says how it stands."""
     from alframe import compose
     from alframe.overview import exit_code, overview
     from alframe.terminal import status_view
@@ -202,7 +208,7 @@ def _drive(settings: Config, as_json: bool) -> None:
         compose.open_campaign(settings, observer) as campaign,
         compose.open_labelling(settings) as labelling,
     ):
-        standing = campaign.run()
+        standing = campaign.run(poll=_POLL_SECONDS if wait else None)
         found = overview(campaign.parts.ledger, settings.name, labelling)
     emit(as_json, found.plain(), status_view(found))
     raise typer.Exit(exit_code(standing.status, standing.reason))

@@ -27,6 +27,8 @@ from alframe.types import Answer, Phase, Query, Split
 __all__ = ["CampaignLoop", "Standing"]
 
 Step = Callable[[Round], Transition | None]
+_SHARE = 20.0
+"""Looking for answers takes at most this part of the time spent waiting for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +79,42 @@ class CampaignLoop:
         """See :func:`~alframe.campaign.digest.campaign_digest`."""
         return campaign_digest(self.parts.ledger, self.name)
 
-    def run(self) -> Standing:
+    def run(self, *, poll: float | None = None) -> Standing:
         """Go on until a rule ends the campaign, an answer is missing, or somebody asked to stop.
 
+        With `poll`, missing answers do not end it: they are looked for every `poll` seconds (less often where looking takes
+        long). Nobody holds the campaign meanwhile, so that others may read, stop or drive it.
         Raises LeaseHeld when another driver works on it, FencedError when one took over.
         """
+        while True:
+            standing = self._run()
+            if standing.status != "waiting" or poll is None:
+                return standing
+            if (stop := self._await(poll)) is not None:
+                with self._driving() as drive:
+                    return drive.leave(Standing(status="stopped", reason=stop))
+
+    def _await(self, poll: float) -> str | None:
+        """Return when all answers of the round are there (None), or with the reason why somebody asked to stop."""
+        ledger, observer = self.parts.ledger, self.parts.observer
+        record = ledger.rounds(self.name)[-1]
+        known, took = -1, 0.0
+        while True:
+            time.sleep(max(poll, _SHARE * took))
+            began = time.monotonic()
+            if (stop := ledger.stop_requested(self.name)) is not None:
+                return stop
+            left, asked = phases.awaited(self.settings, self.parts, record.index)
+            if known < 0:
+                observer.phase_started(record.index, Phase.LABELLED, asked)
+            if asked - left != known:
+                known = asked - left
+                observer.advanced(known)
+            if left == 0:
+                return None
+            took = time.monotonic() - began
+
+    def _run(self) -> Standing:
         with self._driving() as drive:
             while (standing := drive.round()).status == "running":
                 pass

@@ -11,13 +11,14 @@ from dataclasses import replace
 import numpy as np
 
 from alframe.campaign.round import Round
+from alframe.campaign.settings import Parts, Settings
 from alframe.campaign.writer import Stored, checked
 from alframe.errors import InvalidValue, NonFiniteError
 from alframe.jobs import ExplainJob, FitContext, FitJob, ScoreContext, explain_boxes, fit_member, score_range
 from alframe.ports import Checkpoint, Transition
 from alframe.types import AnswerRecord, ArtifactRef, Candidates, Metric, Outcome, Phase, Query, Split, query_id
 
-__all__ = ["ask", "commit", "fit", "score", "select", "tell", "version_after"]
+__all__ = ["ask", "awaited", "commit", "fit", "score", "select", "tell", "version_after"]
 
 
 def fit(work: Round) -> Transition:
@@ -201,12 +202,12 @@ def tell(work: Round) -> Transition | None:
     """Collect answers and make them durable; None while some query still waits for a rater."""
     queries = {query.id: query for query in work.queries}
     classes = len(work.parts.pool.classes)
-    given = {(told.query, told.rater): told for told in _told(work)}
-    if missing := _unanswered(queries, given):
+    given = {(told.query, told.rater): told for told in _told(work.settings, work.parts, work.index)}
+    if missing := _unanswered(queries, _outcomes(given)):
         answers = checked(work.parts.oracle.collect(work.settings.name, missing), queries, classes)
         fresh = [answer for answer in answers if (answer.query, answer.rater) not in given]
         given |= {(stored.query, stored.rater): stored for stored in work.writer.write(fresh)}
-        if _unanswered(queries, given):
+        if _unanswered(queries, _outcomes(given)):
             return None
     ordered = sorted(given.values(), key=lambda stored: (queries[stored.query].rank, stored.rater))
     first = len(work.labels.answers)
@@ -228,21 +229,32 @@ def tell(work: Round) -> Transition | None:
     return Transition(round=work.index, source=Phase.ASKED, target=Phase.LABELLED, answers=tuple(records))
 
 
-def _unanswered(queries: Mapping[str, Query], given: Mapping[tuple[str, str], Stored]) -> tuple[Query, ...]:
+def _outcomes(given: Mapping[tuple[str, str], Stored]) -> dict[tuple[str, str], Outcome]:
+    return {who: stored.outcome for who, stored in given.items()}
+
+
+def _unanswered(queries: Mapping[str, Query], given: Mapping[tuple[str, str], Outcome]) -> tuple[Query, ...]:
     """Queries with fewer answers, listed by (query, rater), than replicas wanted. One ``unusable`` is all that can be said."""
     count = Counter(query for query, _ in given)
-    closed = {query for (query, _), stored in given.items() if stored.outcome is Outcome.UNUSABLE}
+    closed = {query for (query, _), outcome in given.items() if outcome is Outcome.UNUSABLE}
     return tuple(query for query in queries.values() if count[query.id] < query.replicas and query.id not in closed)
 
 
-def _told(work: Round) -> list[Stored]:
+def _told(settings: Settings, parts: Parts, index: int) -> list[Stored]:
     """Answers that were given to the campaign itself (``Campaign.tell``) and are durable already."""
-    stored = work.parts.ledger.artifacts(work.settings.name, work.index)
+    stored = parts.ledger.artifacts(settings.name, index)
     return [
-        Stored.from_json(work.parts.artifacts.get(ref))
-        for key, ref in sorted(stored.items())
-        if key.startswith("told/")
+        Stored.from_json(parts.artifacts.get(ref)) for key, ref in sorted(stored.items()) if key.startswith("told/")
     ]
+
+
+def awaited(settings: Settings, parts: Parts, index: int) -> tuple[int, int]:
+    """How many queries of round `index` still lack answers, and how many were asked. Changes nothing, and needs no fence."""
+    queries = {query.id: query for query in parts.ledger.queries(settings.name, index)}
+    given = {(told.query, told.rater): told.outcome for told in _told(settings, parts, index)}
+    if missing := _unanswered(queries, given):
+        given |= {(one.query, one.rater): one.outcome for one in parts.oracle.collect(settings.name, missing)}
+    return len(_unanswered(queries, given)), len(queries)
 
 
 def commit(work: Round) -> Transition:

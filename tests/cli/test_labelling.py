@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from alframe import compose, config
 from alframe.cli import main
 from alframe.labelling import Roster, Unauthenticated
 from alframe.testing.desks import ScriptedRater, truthful
+from alframe.types import Phase
 
 Capture = pytest.CaptureFixture[str]
 
@@ -78,6 +80,33 @@ def test_a_campaign_waits_with_three_until_people_answered(people: Path, capsys:
         connection.execute("UPDATE events SET actor = 'nobody' WHERE sequence = 5")
     connection.close()
     assert "event 5" in output(capsys, "audit", "verify", people, code=1)["problems"][0]
+
+
+def waiting_in(path: Path, index: int, driver: subprocess.Popen[str]) -> None:
+    """Return when the campaign waits for labels in round `index`."""
+    settings = config.load(path)
+    with compose.open_ledger(settings) as ledger:
+        while driver.poll() is None:
+            status = [one.status for one in ledger.campaigns()]
+            phases = [one.phase for one in ledger.rounds(settings.name)] if status else []
+            if status == ["waiting"] and len(phases) == index + 1 and phases[-1] is Phase.ASKED:
+                return
+            time.sleep(0.1)
+    raise AssertionError(driver.communicate())
+
+
+def test_a_campaign_that_waits_goes_on_by_itself_and_can_be_stopped(
+    people: Path, spawn: Callable[..., subprocess.Popen[str]], capsys: Capture
+) -> None:
+    token = output(capsys, "raters", "add", people, "anna")["token"]
+    driver = spawn("run", str(people), "--wait", "--json")
+    waiting_in(people, 0, driver)
+    assert drawn(people, token) == 2
+    waiting_in(people, 1, driver)
+    assert main(["stop", str(people), "--reason", "lunch"]) == 0
+    out, _ = driver.communicate()
+    assert (driver.returncode, json.loads(out)["status"], json.loads(out)["reason"]) == (0, "stopped", "lunch")
+    assert output(capsys, "resume", people, code=3)["status"] == "waiting"
 
 
 def test_a_token_is_said_once_and_refused_after_revoke(people: Path, capsys: Capture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -266,3 +267,26 @@ def test_by_hand_nobody_is_asked(tmp_path: Path) -> None:
         assert standing.status in ("running", "done", "waiting")
     assert campaign.run().status == "done"
     assert not Manual().bind(pool).immediate
+
+
+def test_a_campaign_that_waits_notices_what_came_in(desk: LabellingDesk, tmp_path: Path) -> None:
+    pool = blobs()
+    oracle = Human(repeat_share=0.0).bind(pool, desk)
+    campaign = small_campaign(tmp_path, InlineExecutor(), pool=pool, oracle=oracle)
+    rater = ScriptedRater(desk, enrolled(desk, "anna")[0], truthful(pool))
+    ended = Event()
+
+    def draw() -> None:
+        while not ended.wait(0.01):
+            rater.turn(campaign.name)
+
+    thread = Thread(target=draw)
+    thread.start()
+    try:
+        standing = campaign.run(poll=0.01)
+    finally:
+        ended.set()
+        thread.join()
+    assert standing.status == "done"
+    answers = campaign.parts.ledger.answers(campaign.name)
+    assert len(answers) == len(desk.ledger.submissions(campaign.name)) == 10
