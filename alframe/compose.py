@@ -15,7 +15,7 @@ from alframe.config import Config, changes, digest, load, loads, to_yaml
 from alframe.config.cluster import Ray, Worker
 from alframe.errors import ConfigurationError, ConflictError, NotFound, Problem
 from alframe.labelling import LabellingDesk, LabellingLedger
-from alframe.metrics import MetricSpec
+from alframe.metrics import MetricSpec, RaterSpec
 from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Strategy
 from alframe.runtime.shares import Share
 from alframe.types import Compute, ItemInfo, Split
@@ -219,6 +219,8 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
         strategy=config.strategy.value,
         oracle=_oracle(config, pool),
         metrics=metric_spec(config, pool),
+        raters=rater_spec(config, pool),
+        fusion=config.metrics.fusion,
         compute=compute(config),
         observer=observer or Silent(),
     )
@@ -297,6 +299,15 @@ def metric_spec(config: Config, pool: Pool) -> MetricSpec:
         objects=objects,
         min_object=wanted.min_object,
     )
+
+
+def rater_spec(config: Config, pool: Pool) -> RaterSpec | None:
+    """How raters are compared with the model one by one: where the truth has several, unless the configuration says."""
+    wanted = config.metrics
+    several = any(len(info.raters) > 1 for info in pool.items())
+    if not (several if wanted.raters == "auto" else wanted.raters):
+        return None
+    return RaterSpec(classes=pool.classes, bins=wanted.bins, samples=wanted.samples)
 
 
 def compute(config: Config) -> Compute:

@@ -195,6 +195,12 @@ class CommittedLabels:
         """Pixels or voxels that carry a class, over all items: the union of all answers."""
         return sum(int(np.count_nonzero(self.labels(item).annotated)) for item in self._by_item)
 
+    def rated_pixels(self) -> int:
+        """Pixels or voxels that carry a class, added up over the answers: what the raters' work was."""
+        return sum(
+            int(np.count_nonzero(self._mask(one.mask).annotated)) for one in self.answers if one.mask is not None
+        )
+
     def _placed(self, item: str) -> list[Placed]:
         return [
             Placed(rater=record.rater, box=record.box, labels=self._mask(record.mask))

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from alframe import metrics, seeding
 from alframe.composition import CONTOUR_RADIUS, Placed, compose
-from alframe.metrics import EvaluationState, MetricSpec
+from alframe.metrics import EvaluationState, MetricSpec, RaterSpec, RaterState, fuse
+from alframe.metrics.fusion import Fusion
+from alframe.metrics.observation import PROBABILITY_FLOOR
 from alframe.ports import (
     Artifacts,
     Checkpoint,
@@ -29,6 +31,7 @@ from alframe.ports import (
     Predictor,
     Strategy,
 )
+from alframe.strategies import measures
 from alframe.strategies import moments as moment
 from alframe.types import UNANNOTATED, ArtifactRef, Box, Candidates, Compute, LabelMap
 
@@ -39,11 +42,14 @@ __all__ = [
     "FitJob",
     "Model",
     "ScoreContext",
+    "Sums",
     "evaluate_range",
     "explain_boxes",
     "fit_member",
     "fused_truth",
+    "measure_range",
     "observe_item",
+    "predicted_disagreement",
     "predicted_objects",
     "score_range",
 ]
@@ -121,14 +127,30 @@ class Model:
             spread=spread,
         )
 
+    def samples(self, pool: Pool, item: str, count: int) -> NDArray[np.float32]:
+        """Draws of whole segmentations (N ≤ count, C, S) of one item."""
+        return self._predictor.samples(
+            pool.image(item),
+            count=count,
+            seed=seeding.derive(self.seed, self.round, "samples", item),
+            spacing=pool.info(item).spacing,
+        )
 
-def fused_truth(pool: Pool, item: str) -> LabelMap:
-    """The ingested truth of an item; several raters are fused by majority. Raises NotFound when it has none."""
+
+def fused_truth(pool: Pool, item: str, how: Fusion = "majority") -> LabelMap:
+    """The ingested truth of an item; several raters are fused. Raises NotFound when it has none.
+
+    STAPLE speaks of classes only: where objects are told apart, and where it does not apply, the majority stands.
+    """
     info = pool.info(item)
     if len(info.raters) <= 1:
         return pool.truth(item)
+    maps = {rater: pool.truth(item, rater) for rater in info.raters}
+    if how == "staple" and not info.instances:
+        classes, _ = fuse(np.stack([one.classes for one in maps.values()]), classes=len(pool.classes), how=how)
+        return LabelMap(classes=classes)
     whole = Box.whole(info.shape)
-    placed = [Placed(rater=rater, box=whole, labels=pool.truth(item, rater)) for rater in info.raters]
+    placed = [Placed(rater=rater, box=whole, labels=labels) for rater, labels in maps.items()]
     return compose(info.shape, placed, instances=info.instances)
 
 
@@ -165,6 +187,7 @@ class ScoreContext:
     pool_metrics: MetricSpec | None
     queries: int
     seed: int
+    fusion: Fusion = "majority"
 
 
 def score_range(context: ScoreContext, items: tuple[str, ...]) -> dict[str, ArtifactRef]:
@@ -212,12 +235,12 @@ def _score_item(context: ScoreContext, item: str) -> tuple[Candidates | None, Ev
             annotated=annotated,
             history=context.labels.history(item),
             moments=prediction.moments if prediction is not None and strategy.needs_model else None,
-            truth=fused_truth(context.pool, item) if strategy.needs_truth else None,
+            truth=fused_truth(context.pool, item, context.fusion) if strategy.needs_truth else None,
         )
         seed = seeding.derive(context.seed, "candidates", item)
         table = strategy.candidates(view, count=context.queries, seed=seed)
     if spec is not None and prediction is not None and info.raters:
-        truth = fused_truth(context.pool, item)
+        truth = fused_truth(context.pool, item, context.fusion)
         rest = LabelMap(classes=np.where(annotated, np.uint8(UNANNOTATED), truth.classes))
         state = observe_item(spec, item, prediction, rest)
     return table, state
@@ -257,24 +280,65 @@ def explain_boxes(context: ScoreContext, job: ExplainJob) -> tuple[ArtifactRef, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluateContext:
-    """What all evaluation jobs of a round share."""
+    """What all evaluation jobs of a round share. `raters` is None when raters are not compared with the model one by one;
+    `fusion` makes one truth of several."""
 
     pool: Pool
     artifacts: Artifacts
     model: Model
     spec: MetricSpec
+    raters: RaterSpec | None = None
+    fusion: Fusion = "majority"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """The metric sums of a range of items; `raters` is None unless asked for."""
+
+    state: EvaluationState
+    raters: RaterState | None = None
 
 
 def evaluate_range(context: EvaluateContext, items: tuple[str, ...]) -> dict[str, ArtifactRef]:
-    """Metric sums of whole items against their ingested truth, as a reference under ``state``."""
-    states = (
-        observe_item(
-            context.spec,
-            item,
-            context.model.predict(context.pool, item, log=True),
-            fused_truth(context.pool, item),
-        )
-        for item in items
+    """Metric sums of whole items against their ingested truth, as references under ``state`` and, if asked for, ``raters``."""
+    sums = measure_range(context, items)
+    refs = {"state": context.artifacts.put_arrays("metrics", sums.state.to_arrays())}
+    if sums.raters is not None:
+        refs["raters"] = context.artifacts.put_arrays("metrics", sums.raters.to_arrays())
+    return refs
+
+
+def measure_range(context: EvaluateContext, items: tuple[str, ...]) -> Sums:
+    """Metric sums of whole items against their ingested truth. One prediction an item serves both kinds."""
+    spec, of_raters = context.spec, context.raters
+    states, compared = [EvaluationState.empty(spec)], []
+    for item in items:
+        found = context.model.predict(context.pool, item, log=True, spread=of_raters is not None)
+        states.append(observe_item(spec, item, found, fused_truth(context.pool, item, context.fusion)))
+        if of_raters is not None:
+            compared.append(_against_raters(context, of_raters, item, found))
+    total = states[0].merge(*states[1:])
+    return Sums(state=total, raters=None if of_raters is None else RaterState.empty(of_raters).merge(*compared))
+
+
+def _against_raters(context: EvaluateContext, spec: RaterSpec, item: str, found: Prediction) -> RaterState:
+    pool = context.pool
+    mean = moment.mean(found.moments)
+    logged = found.moments.log_probability is not None
+    return metrics.observe_raters(
+        spec,
+        item=item,
+        mean=mean,
+        log_mean=moment.log_mean(found.moments) if logged else np.log(np.maximum(mean, PROBABILITY_FLOOR)),
+        samples=context.model.samples(pool, item, spec.samples),
+        uncertainty=predicted_disagreement(found.moments),
+        truth={rater: pool.truth(item, rater).classes for rater in pool.info(item).raters},
     )
-    total = EvaluationState.empty(context.spec).merge(*states)
-    return {"state": context.artifacts.put_arrays("metrics", total.to_arrays())}
+
+
+def predicted_disagreement(moments: Moments) -> NDArray[np.float64]:
+    """How much raters will differ (S; 0 … 1) by a model's word: what it predicts of them, else its aleatoric variance; of one
+    plain pass, which has no parts, the whole predictive variance."""
+    if moments.disagreement is None and (moments.count < 2 or moments.squares is None):
+        return measures.total_variance(moments)
+    return measures.rater_disagreement(moments)

@@ -11,7 +11,7 @@ from alframe import metrics
 from alframe.campaign.round import Round
 from alframe.composition import CommittedLabels, contour_length
 from alframe.jobs import EvaluateContext, evaluate_range
-from alframe.metrics import EvaluationState, MetricSpec
+from alframe.metrics import EvaluationState, MetricSpec, RaterState
 from alframe.ports import Transition
 from alframe.types import AnswerRecord, ArtifactRef, Bin, Metric, Phase, Split
 
@@ -30,6 +30,7 @@ def calibrate(work: Round) -> Transition:
         if _observed(spec, state):
             found += [replace(metric, scope=scope) for metric in metrics.summarise(spec, state)]
             bins += [replace(row, scope=scope) for row in metrics.reliability(spec, state)]
+    found += _against_raters(work)
     return Transition(
         round=work.index,
         source=Phase.COMMITTED,
@@ -47,10 +48,18 @@ def _states(work: Round, after: CommittedLabels) -> Iterable[tuple[str, MetricSp
     if work.model is None:
         return
     spec = work.parts.metrics
-    context = EvaluateContext(pool=work.parts.pool, artifacts=work.parts.artifacts, model=work.model, spec=spec)
+    context = EvaluateContext(
+        pool=work.parts.pool,
+        artifacts=work.parts.artifacts,
+        model=work.model,
+        spec=spec,
+        raters=work.parts.raters,
+        fusion=work.parts.fusion,
+    )
+    names = ["state"] + ["raters"] * (context.raters is not None)
     for scope, split in SCOPES.items():
         jobs = work.cut(work.ids(split, with_truth=True))
-        parts = work.fan_out(Phase.CALIBRATED, f"evaluate/{scope}", ["state"], evaluate_range, context, jobs)
+        parts = work.fan_out(Phase.CALIBRATED, f"evaluate/{scope}", names, evaluate_range, context, jobs)
         yield scope, spec, _merge(work, spec, [part["state"] for part in parts])
     areas = replace(spec, objects=False)
     yield "acquired", areas, _acquired(work, areas, after)
@@ -58,6 +67,24 @@ def _states(work: Round, after: CommittedLabels) -> Iterable[tuple[str, MetricSp
         stored = work.parts.ledger.artifacts(work.settings.name, work.index)
         refs = [ref for key, ref in sorted(stored.items()) if key.startswith("score/") and key.endswith("/state")]
         yield "pool", areas, _merge(work, areas, refs)
+
+
+def _against_raters(work: Round) -> Iterable[Metric]:
+    """The model against each rater, from the sums that the evaluation left."""
+    spec = work.parts.raters
+    if spec is None or work.model is None:
+        return
+    stored = work.parts.ledger.artifacts(work.settings.name, work.index)
+    for scope in SCOPES:
+        refs = [
+            ref
+            for key, ref in sorted(stored.items())
+            if key.startswith(f"evaluate/{scope}/") and key.endswith("/raters")
+        ]
+        states = (RaterState.from_arrays(work.parts.artifacts.get_arrays(ref)) for ref in refs)
+        state = RaterState.empty(spec).merge(*states)
+        if state.items:
+            yield from (replace(metric, scope=scope) for metric in metrics.summarise_raters(spec, state))
 
 
 def _merge(work: Round, spec: MetricSpec, refs: Iterable[ArtifactRef]) -> EvaluationState:
@@ -96,6 +123,8 @@ def _cost(work: Round, after: CommittedLabels, answers: tuple[AnswerRecord, ...]
     rows: dict[str, tuple[float | None, str]] = {
         "annotated_pixels": (annotated, "union of answers before this round: what its model was trained on"),
         "annotated_fraction": (annotated / total if total else None, "annotated pixels / pixels of the training split"),
+        "rated_pixels": (work.labels.rated_pixels(), "pixels of all answers before this round, every rater's counted"),
+        "answers": (len(work.labels.answers), "answers before this round"),
         "queries": (asked, "queries before this round"),
         "acquired_queries": (len(work.queries), "queries of this round"),
         "acquired_pixels": (new_pixels, "union of newly annotated pixels of this round"),

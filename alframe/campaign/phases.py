@@ -117,6 +117,7 @@ def _score_context(work: Round) -> ScoreContext:
         pool_metrics=replace(work.parts.metrics, objects=False) if measured else None,
         queries=work.batch,
         seed=work.seed("score"),
+        fusion=work.parts.fusion,
     )
 
 

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 from alframe.errors import InvalidValue
-from alframe.metrics import MetricSpec
+from alframe.metrics import MetricSpec, RaterSpec
+from alframe.metrics.fusion import Fusion
 from alframe.ports import (
     Artifacts,
     Executor,
@@ -33,6 +34,10 @@ LOWER_IS_BETTER = frozenset(
         "brier_reliability",
         "object_hausdorff",
         "validation_loss",
+        "ged",
+        "rater_nll",
+        "rater_brier",
+        "rater_ece",
     }
 )
 
@@ -133,7 +138,11 @@ class Silent:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
-    """The things that a campaign works with, each behind its port."""
+    """The things that a campaign works with, each behind its port.
+
+    `raters` says how raters are compared with the model one by one (None = not at all), `fusion` how their ingested truth becomes
+    one.
+    """
 
     pool: Pool
     ledger: Ledger
@@ -143,5 +152,7 @@ class Parts:
     strategy: Strategy
     oracle: Oracle
     metrics: MetricSpec
+    raters: RaterSpec | None = None
+    fusion: Fusion = "majority"
     compute: Compute = field(default_factory=Compute)
     observer: Observer = field(default_factory=Silent)

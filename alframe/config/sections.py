@@ -193,10 +193,13 @@ SCOPES = ("val", "test", "acquired", "pool")
 @cache
 def _metric_names() -> tuple[str, ...]:
     """What a round measures over all pixels and classes: the metrics a stop rule can follow."""
-    from alframe.metrics import EvaluationState, MetricSpec, summarise
+    from alframe.metrics import EvaluationState, MetricSpec, RaterSpec, RaterState, summarise, summarise_raters
 
-    spec = MetricSpec(classes=("background", "object"), objects=True)
-    rows = summarise(spec, EvaluationState.empty(spec))
+    spec, raters = (
+        MetricSpec(classes=("background", "object"), objects=True),
+        RaterSpec(classes=("background", "object")),
+    )
+    rows = summarise(spec, EvaluationState.empty(spec)) + summarise_raters(raters, RaterState.empty(raters))
     return tuple(dict.fromkeys(row.name for row in rows if not row.label and row.statistic == "pooled"))
 
 
@@ -262,6 +265,15 @@ class MetricsSettings(Section):
     )
     both_empty: Literal["one", "nan"] = Field(
         default="one", description="Dice of a class in neither prediction nor truth: 1, or left out."
+    )
+    fusion: Literal["majority", "staple"] = Field(
+        default="majority", description="How several raters' truth becomes one; STAPLE only where it applies."
+    )
+    raters: bool | Literal["auto"] = Field(
+        default="auto", description="Also compare with each rater (GED², NCC, …); auto = when the truth has several."
+    )
+    samples: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=50, description="Samples behind GED²; its values depend on their number."
     )
 
 

@@ -19,7 +19,7 @@ from alframe.metrics.spec import MetricSpec
 from alframe.metrics.state import OBJECT_SUMS, EvaluationState
 from alframe.types import UNANNOTATED, LabelMap
 
-__all__ = ["PROBABILITY_FLOOR", "observe"]
+__all__ = ["PROBABILITY_FLOOR", "observe", "overlap_sums", "reliability_sums", "top_label"]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -56,8 +56,8 @@ def observe(
     y_P = label[keep]
     p_CP = np.asarray(mean.reshape(classes, -1)[:, keep], np.float64)
     _check_values(item, spec, p_CP, y_P)
-    confidence_P, top_P = _top_label(p_CP)
-    top = _reliability_sums(confidence_P, top_P == y_P, spec.fine_bins)
+    confidence_P, top_P = top_label(p_CP)
+    top = reliability_sums(confidence_P, top_P == y_P, spec.fine_bins)
     classwise = np.stack([_class_sums(p_CP[c], y_P == c, spec.class_bins) for c in range(classes)])
     log_CP = None if log_mean is None else log_mean.reshape(classes, -1)[:, keep]
     brier = classwise[:, :, 2].sum() - 2 * classwise[:, :, 4].sum() + classwise[:, :, 3].sum()
@@ -68,7 +68,7 @@ def observe(
         items=(item,),
         pixels=fixed([[y_P.size, logged, nll, brier]]),
         item_bins=fixed(top.reshape(1, spec.bins, -1, 3).sum(axis=2)),
-        overlap=fixed(_overlap_sums(top_P, y_P, classes)[None]),
+        overlap=fixed(overlap_sums(top_P, y_P, classes)[None]),
         top=fixed(top),
         classwise=fixed(classwise),
         objects=fixed(_objects(spec, item, mean, truth, instances)),
@@ -106,7 +106,7 @@ def _check_values(item: str, spec: MetricSpec, p_CP: NDArray[np.float64], y_P: N
         )
 
 
-def _top_label(p_CP: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+def top_label(p_CP: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Largest probability and its class; ties go to the smaller class id."""
     best, arg = p_CP[0].copy(), np.zeros(p_CP.shape[1], np.uint8)
     for c in range(1, len(p_CP)):
@@ -120,7 +120,7 @@ def _bin_of(p_P: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
     return np.clip((p_P * bins).astype(np.intp), 0, bins - 1)
 
 
-def _reliability_sums(p_P: NDArray[np.float64], correct_P: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
+def reliability_sums(p_P: NDArray[np.float64], correct_P: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
     """(K, 3): count, Σ confidence, Σ correct."""
     index = _bin_of(p_P, bins)
     key = 2 * index + correct_P
@@ -138,7 +138,7 @@ def _class_sums(p_P: NDArray[np.float64], y_P: NDArray[np.bool_], bins: int) -> 
     return np.stack(columns, axis=1, dtype=np.float64)
 
 
-def _overlap_sums(top_P: NDArray[np.uint8], y_P: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+def overlap_sums(top_P: NDArray[np.uint8], y_P: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """(C, 3): intersection, predicted and true pixels of each class."""
     confusion = np.bincount(y_P.astype(np.intp) * classes + top_P, minlength=classes**2).reshape(classes, classes)
     return np.stack([confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)], axis=1)

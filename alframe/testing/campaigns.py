@@ -10,7 +10,7 @@ from scipy import ndimage
 from alframe import seeding
 from alframe.campaign import Budget, CampaignLoop, Parts, Settings
 from alframe.errors import NotFound
-from alframe.metrics import MetricSpec
+from alframe.metrics import MetricSpec, RaterSpec
 from alframe.ports import Executor, Learner, Oracle, Pool, PoolItem, Strategy
 from alframe.storage import FileArtifacts, SqlLedger
 from alframe.strategies import Random, Uncertainty
@@ -57,6 +57,7 @@ def small_campaign(
     replicas: int = 1,
     ledger_url: str = "",
     lease_seconds: float = 60.0,
+    raters: RaterSpec | None = None,
 ) -> CampaignLoop:
     """A campaign of a second: two rounds of region BALD by default, its SQLite ledger in `folder` unless `ledger_url` names one.
 
@@ -91,6 +92,7 @@ def small_campaign(
             strategy=strategy or Uncertainty(measure="bald", window=9, stride=3),
             oracle=oracle or Simulated().bind(pool),
             metrics=MetricSpec(classes=pool.classes, objects=True, min_object=4),
+            raters=raters,
             compute=Compute(),
         ),
     )
