@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from alframe.learners.dlema import DLema
 from alframe.learners.ensemble import DeepEnsemble
 from alframe.learners.mc_dropout import MCDropout
-from alframe.learners.networks import DcanResNet, Network, OwnNetwork, UNet
+from alframe.learners.networks import DcanResNet, LinkNet, Network, OwnNetwork, UNet
 from alframe.learners.settings import Augmentation, Inference, Training
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Augmentation",
+    "DLema",
     "DcanResNet",
     "DeepEnsemble",
     "Inference",
+    "LinkNet",
     "MCDropout",
     "ModelCard",
     "Network",

@@ -28,7 +28,8 @@ class ModelCard:
     """What a checkpoint's weights are: enough to rebuild the network and to apply it to an image.
 
     `channels` counts those of the image, `classes` names the logits' classes (position 0 = background), `contour`
-    says whether two more logits tell object borders. `format` is raised when the meaning of a field changes.
+    says whether two more logits tell object borders, `extra` how many further ones a learner of its own kind reads.
+    `format` is raised when the meaning of a field changes.
     """
 
     network: Network
@@ -37,12 +38,13 @@ class ModelCard:
     classes: tuple[str, ...]
     contour: bool
     normalise: NormaliseKind
+    extra: int = 0
     format: int = 1
 
     @property
     def out_channels(self) -> int:
-        """Logits: one per class, and two more for a contour head."""
-        return len(self.classes) + 2 * self.contour
+        """Logits: one per class, two more for a contour head, and the extra ones."""
+        return len(self.classes) + 2 * self.contour + self.extra
 
     def build(self) -> nn.Module:
         """A network of this kind with fresh weights. Raises InvalidValue."""

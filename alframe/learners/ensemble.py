@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from alframe.errors import InvalidValue
 from alframe.learners.networks import Network, UNet
-from alframe.learners.settings import Inference, NormaliseKind, Training
+from alframe.learners.settings import Annotation, Inference, NormaliseKind, Training
 from alframe.ports import Checkpoint, FitTask, Predictor
 from alframe.types import Compute
 
@@ -18,7 +18,7 @@ __all__ = ["DeepEnsemble"]
 class DeepEnsemble:
     """A :class:`~alframe.ports.Learner` of `members` networks trained apart; each predicts once, with its dropout off.
 
-    `restarts`, `warm_start` and `normalise` are those of :class:`~alframe.learners.mc_dropout.MCDropout`.
+    `restarts`, `warm_start`, `normalise` and `annotation` are those of :class:`~alframe.learners.mc_dropout.MCDropout`.
 
     Raises:
         InvalidValue: when a field is out of range.
@@ -31,6 +31,7 @@ class DeepEnsemble:
     members: int = 5
     restarts: int = 1
     warm_start: bool = False
+    annotation: Annotation = "fused"
 
     def __post_init__(self) -> None:
         if self.members < 1 or self.restarts < 1:
@@ -38,10 +39,15 @@ class DeepEnsemble:
 
     def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
         """Train one member; see :meth:`alframe.ports.Learner.fit`. Raises NonFiniteError, InvalidValue."""
+        from alframe.learners.objective import RandomRater, Segmentation
         from alframe.learners.training import Recipe, train
 
         recipe = Recipe(
-            network=self.network, training=self.training, inference=self.inference, normalise=self.normalise
+            network=self.network,
+            training=self.training,
+            inference=self.inference,
+            normalise=self.normalise,
+            objective=RandomRater() if self.annotation == "random" else Segmentation(),
         )
         return train(task, recipe, progress)
 

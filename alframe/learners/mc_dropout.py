@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from alframe.errors import InvalidValue
 from alframe.learners.networks import Network, OwnNetwork, UNet
-from alframe.learners.settings import Inference, NormaliseKind, Training
+from alframe.learners.settings import Annotation, Inference, NormaliseKind, Training
 from alframe.ports import Checkpoint, FitTask, Predictor
 from alframe.types import Compute
 
@@ -20,7 +20,8 @@ class MCDropout:
 
     The network is trained `restarts` times, from scratch or (`warm_start`) from the last round's weights. `normalise`
     is how pixels become what the network sees: ``range`` (the type's range to −1 … 1) or ``zscore`` (per image and
-    channel; for MRI, whose scales differ).
+    channel; for MRI, whose scales differ). `annotation` is what an image with several raters is trained on: the ``fused``
+    label, or one rater's mask, drawn at ``random`` at every step (then without a contour head).
 
     Raises:
         InvalidValue: when a field is out of range, or the network has no dropout.
@@ -33,6 +34,7 @@ class MCDropout:
     passes: int = 30
     restarts: int = 1
     warm_start: bool = False
+    annotation: Annotation = "fused"
 
     def __post_init__(self) -> None:
         if self.passes < 1 or self.restarts < 1:
@@ -47,10 +49,15 @@ class MCDropout:
 
     def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
         """Train the network; see :meth:`alframe.ports.Learner.fit`. Raises NonFiniteError, InvalidValue."""
+        from alframe.learners.objective import RandomRater, Segmentation
         from alframe.learners.training import Recipe, train
 
         recipe = Recipe(
-            network=self.network, training=self.training, inference=self.inference, normalise=self.normalise
+            network=self.network,
+            training=self.training,
+            inference=self.inference,
+            normalise=self.normalise,
+            objective=RandomRater() if self.annotation == "random" else Segmentation(),
         )
         return train(task, recipe, progress)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from alframe.errors import InvalidValue
 
-__all__ = ["DcanResNet", "Network", "NormKind", "OwnNetwork", "UNet"]
+__all__ = ["DcanResNet", "LinkNet", "Network", "NormKind", "OwnNetwork", "UNet"]
 
 NormKind: TypeAlias = Literal["instance", "group", "batch"]
 
@@ -85,6 +85,34 @@ class DcanResNet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkNet:
+    """LinkNet with a residual encoder of four stages (Chaurasia & Culurciello 2017), the base of D-LEMA's models.
+
+    `width` channels in the first stage, twice as many in each next one; `blocks` residual blocks a stage (2 as in a
+    ResNet-18). `stem_stride` is 4 in the paper (a strided 7-wide convolution, then pooling); 2 or 1 keep fine detail of
+    small images. `dropout` stands behind the five central blocks (encoder stages 3 and 4, decoder stages 4, 3 and 2).
+
+    Raises:
+        InvalidValue: when a field is out of range.
+    """
+
+    type: Literal["linknet"] = "linknet"
+    width: int = 16
+    blocks: int = 2
+    stem_stride: Literal[1, 2, 4] = 2
+    dropout: float = 0.0
+    channel_dropout: bool = False
+    norm: NormKind = "group"
+
+    def __post_init__(self) -> None:
+        if self.width < 4 or self.width % 4 or self.blocks < 1:
+            raise InvalidValue(
+                f"linknet: width must be a positive multiple of 4 and blocks at least 1, got {self.width} and {self.blocks}"
+            )
+        _check_dropout("linknet", self.dropout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNetwork:
     """A network of your own: `type` is ``package.module:factory``, `params` its keyword arguments.
 
@@ -103,7 +131,9 @@ class OwnNetwork:
     def __post_init__(self) -> None:
         module, colon, name = self.type.partition(":")
         if not (colon and name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-            raise InvalidValue(f"network type must be unet, dcan_resnet or package.module:factory, got {self.type!r}")
+            raise InvalidValue(
+                f"network type must be unet, dcan_resnet, linknet or package.module:factory, got {self.type!r}"
+            )
 
 
 def _check_dropout(network: str, rate: float) -> None:
@@ -111,4 +141,4 @@ def _check_dropout(network: str, rate: float) -> None:
         raise InvalidValue(f"{network}: dropout must be at least 0 and below 1, got {rate}")
 
 
-Network: TypeAlias = UNet | DcanResNet | OwnNetwork
+Network: TypeAlias = UNet | DcanResNet | LinkNet | OwnNetwork

@@ -12,16 +12,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from alframe.learners.annotations import one_rater
 from alframe.learners.application import Applier
 from alframe.learners.computing import mixed_precision
 from alframe.learners.losses import segmentation_loss
 from alframe.learners.nets import outputs_of
+from alframe.seeding import generator
 from alframe.types import UNANNOTATED
 
 if TYPE_CHECKING:
     from alframe.learners.training import Run
 
-__all__ = ["Batch", "Objective", "Segmentation"]
+__all__ = ["Batch", "Objective", "RandomRater", "Segmentation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,19 +67,8 @@ class Segmentation:
 
     def loss(self, run: Run, step: int) -> torch.Tensor:
         """See :func:`~alframe.learners.losses.segmentation_loss`."""
-        training = run.recipe.training
         batch = run.batch(step)
-        with mixed_precision(run.task.compute):
-            result = run.module(batch.image)
-        outputs = outputs_of(result, out_channels=run.card.out_channels, shape=batch.image.shape)
-        return segmentation_loss(
-            outputs,
-            batch.classes,
-            batch.contours,
-            dice_weight=training.dice_weight,
-            contour_weight=training.contour_weight,
-            tap_weight=training.tap_weight * 0.1 ** (step // training.tap_decay_steps),
-        )
+        return _segmentation(run, step, batch, batch.classes)
 
     def measure(self, run: Run, module: nn.Module, item: str) -> tuple[float, int]:
         """Cross-entropy in nats over the annotated pixels of the item's truth, without dropout."""
@@ -88,3 +79,33 @@ class Segmentation:
             log_p = logits[: len(run.card.classes)][None]
             total += float(functional.cross_entropy(log_p, target[None], ignore_index=UNANNOTATED, reduction="sum"))
         return total, int((target != UNANNOTATED).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomRater(Segmentation):
+    """Cross-entropy and Dice with the mask of one rater an image, drawn anew at every step (no contour head)."""
+
+    raters: bool = True
+    contours: bool = False
+
+    def loss(self, run: Run, step: int) -> torch.Tensor:
+        """See :func:`~alframe.learners.losses.segmentation_loss`."""
+        batch = run.batch(step)
+        assert batch.raters is not None
+        return _segmentation(run, step, batch, one_rater(batch.raters, generator(run.task.seed, "rater", step)))
+
+
+def _segmentation(run: Run, step: int, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+    """The loss of a batch against `classes` (B, S)."""
+    training = run.recipe.training
+    with mixed_precision(run.task.compute):
+        result = run.module(batch.image)
+    outputs = outputs_of(result, out_channels=run.card.out_channels, shape=batch.image.shape)
+    return segmentation_loss(
+        outputs,
+        classes,
+        batch.contours,
+        dice_weight=training.dice_weight,
+        contour_weight=training.contour_weight,
+        tap_weight=training.tap_weight * 0.1 ** (step // training.tap_decay_steps),
+    )

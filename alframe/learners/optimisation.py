@@ -14,15 +14,21 @@ __all__ = ["MovingAverage", "learning_rate_factor", "make_optimiser"]
 
 
 def make_optimiser(module: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Adam or AdamW; biases and normalisation parameters (one-dimensional) get no weight decay."""
+    """Adam, AdamW or SGD with momentum; biases and normalisation parameters (one-dimensional) get no weight decay."""
     weights = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [
         {"params": weights, "weight_decay": training.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
-    return kind([group for group in groups if group["params"]], lr=training.learning_rate)
+    groups = [group for group in groups if group["params"]]
+    match training.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=training.learning_rate)
+        case "adam":
+            return torch.optim.Adam(groups, lr=training.learning_rate)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum)
 
 
 def learning_rate_factor(step: int, training: Training) -> float:

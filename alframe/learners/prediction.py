@@ -49,7 +49,7 @@ class Sums:
         """Take one pass: `logits` (K, S), and the disagreement of raters (S; 0 … 1) where the network predicts it."""
         self._take(logits[: self._classes].log_softmax(0), None, disagreement)
         if self._has_contour:
-            self._contour = _plus(self._contour, logits[self._classes :].softmax(0)[1])
+            self._contour = _plus(self._contour, logits[self._classes : self._classes + 2].softmax(0)[1])
 
     def add_group(self, logits: torch.Tensor, *, disagreement: torch.Tensor | None = None) -> None:
         """Take one draw of the weights with its latent draws: `logits` (L, K, S), L ≥ 2; the pass is their mean probability."""
@@ -58,7 +58,7 @@ class Sums:
         noise = log_p.double().exp().var(0) / draws if self._wants_spread else None
         self._take(log_p.logsumexp(0) - math.log(draws), noise, disagreement)
         if self._has_contour:
-            self._contour = _plus(self._contour, logits[:, self._classes :].softmax(1)[:, 1].mean(0))
+            self._contour = _plus(self._contour, logits[:, self._classes : self._classes + 2].softmax(1)[:, 1].mean(0))
 
     def _take(self, log_p: torch.Tensor, noise: torch.Tensor | None, disagreement: torch.Tensor | None) -> None:
         p = log_p.exp()

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias
 
 from alframe.errors import InvalidValue
 
-__all__ = ["Augmentation", "Inference", "NormaliseKind", "Training"]
+__all__ = ["Annotation", "Augmentation", "Inference", "NormaliseKind", "Training"]
 
+Annotation: TypeAlias = Literal["fused", "random"]
 NormaliseKind: TypeAlias = Literal["range", "zscore"]
 
 
@@ -75,8 +76,8 @@ class Training:
     ends early after `patience` measurements without progress (0 = never). `dice_weight` and `contour_weight` weigh
     the soft Dice and contour terms against the cross-entropy (a contour head exists when the pool tells objects apart
     and the weight is not 0). `tap_weight` weighs deep-supervision taps and falls to a tenth every `tap_decay_steps`.
-    `clip_norm` bounds the gradient's norm (0 = unbounded). Images are kept in memory up to `cache_mib`; the others
-    are read crop by crop.
+    `momentum` is that of ``sgd`` alone. `clip_norm` bounds the gradient's norm (0 = unbounded). Images are kept in memory
+    up to `cache_mib`; the others are read crop by crop.
 
     Raises:
         InvalidValue: when a field is out of range.
@@ -86,7 +87,8 @@ class Training:
     batch_size: int = 8
     patch: tuple[int, ...] = ()
     foreground: float = 0.0
-    optimiser: Literal["adam", "adamw"] = "adamw"
+    optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
@@ -118,6 +120,7 @@ class Training:
             _require(getattr(self, name) >= 0, f"training: {name} must not be negative, got {getattr(self, name)}")
         _require(self.learning_rate > 0, f"training: learning_rate must be positive, got {self.learning_rate}")
         _require(0 <= self.foreground <= 1, f"training: foreground must be 0 to 1, got {self.foreground}")
+        _require(0 <= self.momentum < 1, f"training: momentum must be at least 0 and below 1, got {self.momentum}")
         _require(0 <= self.ema < 1, f"training: ema must be at least 0 and below 1, got {self.ema}")
         _require(
             len(self.patch) in (0, 2, 3) and all(side >= 1 for side in self.patch),

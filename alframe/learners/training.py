@@ -36,13 +36,14 @@ __all__ = ["Recipe", "Run", "train"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What is trained, and how."""
+    """What is trained, and how; `extra` logits beside the classes mean what the objective makes of them."""
 
     network: Network
     training: Training
     inference: Inference
     normalise: NormaliseKind
     objective: Objective = field(default_factory=Segmentation)
+    extra: int = 0
 
 
 def describe(task: FitTask, recipe: Recipe) -> ModelCard:
@@ -61,6 +62,7 @@ def describe(task: FitTask, recipe: Recipe) -> ModelCard:
         classes=task.pool.classes,
         contour=contour,
         normalise=recipe.normalise,
+        extra=recipe.extra,
     )
 
 
@@ -180,12 +182,16 @@ class Run:
             )
         return mean
 
-    def batch(self, step: int, purpose: str = "batch", size: int | None = None) -> Batch:
-        """The batch of a step, drawn from the run's seed, `purpose` and the step alone; of ``training.batch_size`` unless told."""
+    def batch(
+        self, step: int, purpose: str = "batch", size: int | None = None, data: TrainingSet | None = None
+    ) -> Batch:
+        """The batch of a step, drawn from the run's seed, `purpose` and the step alone; of ``training.batch_size`` patches of the
+        run's own data unless told otherwise."""
         training, settings = self.recipe.training, self.recipe.training.augmentation
+        data = data or self.data
         rng = generator(self.task.seed, purpose, step)
         patches = [
-            self.data.draw(rng, patch=self.patch, source=self.source, foreground=training.foreground)
+            data.draw(rng, patch=self.patch, source=self.source, foreground=training.foreground)
             for _ in range(size or training.batch_size)
         ]
         image = torch.from_numpy(np.stack([patch.image for patch in patches])).to(self.device)

@@ -10,10 +10,11 @@ from torch import nn
 
 from alframe.errors import InvalidValue
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
+from alframe.learners.nets.linknet import LinkNetModule
 from alframe.learners.nets.unet import UNetModule
-from alframe.learners.networks import DcanResNet, Network, OwnNetwork, UNet
+from alframe.learners.networks import DcanResNet, LinkNet, Network, OwnNetwork, UNet
 
-__all__ = ["DcanResNetModule", "UNetModule", "build", "divisor_of", "outputs_of"]
+__all__ = ["DcanResNetModule", "LinkNetModule", "UNetModule", "build", "divisor_of", "outputs_of"]
 
 
 def build(network: Network, *, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
@@ -28,6 +29,8 @@ def build(network: Network, *, spatial_dims: int, in_channels: int, out_channels
             return UNetModule(network, **shape)
         case DcanResNet():
             return DcanResNetModule(network, **shape)
+        case LinkNet():
+            return LinkNetModule(network, **shape)
         case OwnNetwork():
             return _build_own(network, shape)
 
