@@ -27,6 +27,7 @@ __all__ = [
     "Box",
     "Candidates",
     "Compute",
+    "Confusion",
     "ItemInfo",
     "LabelMap",
     "Metric",
@@ -202,9 +203,14 @@ class LabelMap:
         return LabelMap(classes=self.classes[box.slices].copy(), instances=objects)
 
 
-def query_id(campaign: str, item: str, box: Box) -> str:
-    """The idempotency key of a query: one campaign asks for one box of one item at most once."""
-    text = f"{len(campaign)}:{campaign}/{len(item)}:{item}/{box.start}/{box.stop}"
+def query_id(campaign: str, item: str, box: Box, *, again: int = 0) -> str:
+    """The idempotency key of a query: one campaign puts one box of one item to its raters at most once.
+
+    `again` numbers further queries about the same box, which ask other raters for their opinion.
+    """
+    text = f"{len(campaign)}:{campaign}/{len(item)}:{item}/{box.start}/{box.stop}" + (
+        f"/again {again}" if again else ""
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -380,6 +386,16 @@ class Bin:
     confidence: float
     correct: float
     scope: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """On how many `pixels` a rater chose class `chosen` where the majority of the other raters was `agreed`."""
+
+    rater: str
+    agreed: int
+    chosen: int
+    pixels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

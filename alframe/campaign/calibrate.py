@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from alframe import metrics
+from alframe.campaign.judging import confusions_of, judged, quality_metrics
 from alframe.campaign.round import Round
 from alframe.composition import CommittedLabels, contour_length
 from alframe.jobs import EvaluateContext, evaluate_range
@@ -31,12 +32,14 @@ def calibrate(work: Round) -> Transition:
             found += [replace(metric, scope=scope) for metric in metrics.summarise(spec, state)]
             bins += [replace(row, scope=scope) for row in metrics.reliability(spec, state)]
     found += _against_raters(work)
+    quality = judged(after)
     return Transition(
         round=work.index,
         source=Phase.COMMITTED,
         target=Phase.CALIBRATED,
-        metrics=tuple(found),
+        metrics=(*found, *quality_metrics(quality)),
         bins=tuple(bins),
+        confusions=tuple(confusions_of(quality)),
     )
 
 

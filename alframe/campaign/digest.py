@@ -11,7 +11,8 @@ __all__ = ["campaign_digest"]
 
 
 def campaign_digest(ledger: Ledger, name: str) -> str:
-    """SHA-256 (hex) over the queries, answers (with the hashes of their masks), versions, metrics and bins of a campaign.
+    """SHA-256 (hex) over the queries, answers (with the hashes of their masks), versions, metrics, bins and
+    confusions of a campaign.
 
     Floats enter by ``repr``, so a difference in the last bit shows. Times are left out: they are measurements of the
     machine. Raises NotFound.
@@ -33,4 +34,5 @@ def campaign_digest(ledger: Ledger, name: str) -> str:
         if not m.name.endswith("seconds")
     ]
     rows += [[t, b.scope, b.index, repr(b.count), repr(b.confidence), repr(b.correct)] for t, b in ledger.bins(name)]
+    rows += [[t, c.rater, c.agreed, c.chosen, c.pixels] for t, c in ledger.confusions(name)]
     return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from alframe.types import AnswerRecord, ArtifactRef, Bin, Metric, Phase, Query
+from alframe.types import AnswerRecord, ArtifactRef, Bin, Confusion, Metric, Phase, Query
 
 __all__ = ["CampaignRecord", "Fence", "Ledger", "RoundRecord", "Transition"]
 
@@ -62,6 +62,7 @@ class Transition:
     answers: tuple[AnswerRecord, ...] = ()
     metrics: tuple[Metric, ...] = ()
     bins: tuple[Bin, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
     artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
     version: str = ""
 
@@ -141,6 +142,9 @@ class Ledger(Protocol):
 
     def bins(self, name: str) -> tuple[tuple[int, Bin], ...]:
         """(round, bin) in a stable order."""
+
+    def confusions(self, name: str) -> tuple[tuple[int, Confusion], ...]:
+        """(round, what a rater chose against the others) as far as known by then, sorted by round, rater, agreed, chosen."""
 
     def seconds(self, name: str) -> tuple[tuple[int, Phase, float], ...]:
         """(round, phase reached, seconds it took), as measured."""

@@ -17,8 +17,8 @@ from alframe.ports import CampaignRecord, Fence, RoundRecord, Transition
 from alframe.storage import leases, migrations, renames, rows, steps
 from alframe.storage.database import Database
 from alframe.storage.engine import EpochSeconds
-from alframe.storage.tables import answers, artifacts, bins, campaigns, metrics, phases, queries, rounds
-from alframe.types import AnswerRecord, ArtifactRef, Bin, Metric, Phase, Query
+from alframe.storage.tables import answers, artifacts, bins, campaigns, confusions, metrics, phases, queries, rounds
+from alframe.types import AnswerRecord, ArtifactRef, Bin, Confusion, Metric, Phase, Query
 
 __all__ = ["SqlLedger"]
 
@@ -207,6 +207,12 @@ class SqlLedger:
             name, select(bins).where(bins.c.campaign == name), lambda row: (int(row.round), rows.bin_of(row))
         )
         return tuple(sorted(found, key=lambda entry: (entry[0], entry[1].scope, entry[1].index)))
+
+    def confusions(self, name: str) -> tuple[tuple[int, Confusion], ...]:
+        """(round, what a rater chose against the others) sorted by round, rater, agreed, chosen."""
+        chosen = select(confusions).where(confusions.c.campaign == name)
+        found = self._of(name, chosen, lambda row: (int(row.round), rows.confusion(row)))
+        return tuple(sorted(found, key=lambda entry: (entry[0], entry[1].rater, entry[1].agreed, entry[1].chosen)))
 
     def seconds(self, name: str) -> tuple[tuple[int, Phase, float], ...]:
         """(round, phase reached, seconds it took), in the order of the rounds and phases."""

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 
 from alframe.errors import InvalidValue, NonFiniteError
 from alframe.ports import CampaignRecord, RoundRecord
-from alframe.types import AnswerRecord, ArtifactRef, Bin, Box, Metric, Outcome, Phase, Query
+from alframe.types import AnswerRecord, ArtifactRef, Bin, Box, Confusion, Metric, Outcome, Phase, Query
 
 __all__ = [
     "answer",
@@ -26,6 +26,8 @@ __all__ = [
     "box_fields",
     "box_of",
     "campaign",
+    "confusion",
+    "confusion_row",
     "finite",
     "metric",
     "metric_row",
@@ -225,6 +227,17 @@ def bin_row(name: str, round: int, value: Bin) -> Fields:
         for field in ("lower", "upper", "count", "confidence", "correct")
     }
     return {"campaign": name, "round": int(round), "scope": str(value.scope), "bin": int(value.index), **numbers}
+
+
+def confusion_row(name: str, round: int, value: Confusion) -> Fields:
+    """What a rater chose against the others, for ``confusions``."""
+    numbers = {"agreed": int(value.agreed), "chosen": int(value.chosen), "pixels": int(value.pixels)}
+    return {"campaign": name, "round": int(round), "rater": str(value.rater), **numbers}
+
+
+def confusion(row: Row[Any]) -> Confusion:
+    """A row of ``confusions``."""
+    return Confusion(rater=row.rater, agreed=row.agreed, chosen=row.chosen, pixels=row.pixels)
 
 
 def bin_of(row: Row[Any]) -> Bin:

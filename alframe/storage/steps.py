@@ -16,7 +16,7 @@ from alframe.errors import ConflictError, InvalidValue, NotFound
 from alframe.ports import RoundRecord, Transition
 from alframe.storage import rows
 from alframe.storage.engine import EpochSeconds
-from alframe.storage.tables import answers, artifacts, bins, metrics, phases, queries, rounds
+from alframe.storage.tables import answers, artifacts, bins, confusions, metrics, phases, queries, rounds
 from alframe.types import ArtifactRef, Phase, Query
 
 __all__ = ["advance", "begin_round", "insert_once", "record_artifact"]
@@ -98,6 +98,7 @@ def advance(connection: Connection, name: str, step: Transition) -> None:
         connection.execute(insert(answers), [rows.answer_row(name, answer) for answer in step.answers])
     _upsert(connection, metrics, [rows.metric_row(name, step.round, metric) for metric in step.metrics])
     _upsert(connection, bins, [rows.bin_row(name, step.round, part) for part in step.bins])
+    _upsert(connection, confusions, [rows.confusion_row(name, step.round, one) for one in step.confusions])
 
 
 def _compare_and_set(connection: Connection, name: str, step: Transition) -> bool:

@@ -24,7 +24,18 @@ from sqlalchemy import (
 from alframe.storage import labelling_tables as labelling_tables  # its tables belong to the same schema
 from alframe.storage.schema import box, double, integer, metadata, text
 
-__all__ = ["answers", "artifacts", "bins", "campaigns", "metadata", "metrics", "phases", "queries", "rounds"]
+__all__ = [
+    "answers",
+    "artifacts",
+    "bins",
+    "campaigns",
+    "confusions",
+    "metadata",
+    "metrics",
+    "phases",
+    "queries",
+    "rounds",
+]
 
 
 def _of_round() -> ForeignKeyConstraint:
@@ -156,5 +167,18 @@ bins = Table(
     double("confidence"),
     double("correct"),
     PrimaryKeyConstraint("campaign", "round", "scope", "bin"),
+    _of_round(),
+)
+
+confusions = Table(
+    "confusions",
+    metadata,
+    text("campaign"),
+    integer("round"),
+    text("rater"),
+    integer("agreed"),
+    integer("chosen"),
+    Column("pixels", BigInteger, nullable=False),
+    PrimaryKeyConstraint("campaign", "round", "rater", "agreed", "chosen"),
     _of_round(),
 )

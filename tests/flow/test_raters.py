@@ -97,3 +97,28 @@ def test_a_random_one_of_four_raters_answers(tmp_path: Path) -> None:
     given = campaign.parts.ledger.answers(campaign.name)
     assert len({answer.rater for answer in given}) > 1
     assert len(given) == len({answer.query for answer in given})
+
+
+def test_raters_who_share_images_are_judged_and_the_last_round_is_what_is_known(tmp_path: Path) -> None:
+    pool = blobs(raters=3)
+    campaign = small_campaign(tmp_path, InlineExecutor(), pool=pool, budget=Budget(rounds=2), replicas=3)
+    campaign.run()
+    ledger = campaign.parts.ledger
+    asked = {t: sum(query.replicas for query in ledger.queries("small", t)) for t in range(3)}
+    for index in range(3):
+        cells = [one for t, one in ledger.confusions("small") if t == index]
+        assert {one.rater for one in cells} == {"rater0", "rater1", "rater2"}
+        found = {(m.name, m.label): m.value for t, m in ledger.metrics("small") if (t, m.scope) == (index, "raters")}
+        assert found["shared_boxes", "rater1"] == sum(asked[t] for t in range(index + 1)) / 3
+        # rater1 draws between the other two, who are tied wherever they differ
+        disputed = sum(one.pixels for one in cells if one.rater == "rater1" and one.agreed != one.chosen)
+        assert disputed == 0
+        assert found["agreement", "rater1"] == 1.0
+        assert found["agreement", "rater2"] < 1.0
+
+
+def test_raters_who_share_nothing_are_not_judged(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path, InlineExecutor(), budget=Budget(rounds=1))
+    campaign.run()
+    assert campaign.parts.ledger.confusions("small") == ()
+    assert not any(metric.scope == "raters" for _, metric in campaign.parts.ledger.metrics("small"))

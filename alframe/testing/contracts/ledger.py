@@ -23,7 +23,7 @@ from alframe.testing.contracts.ledger_samples import (
     start,
     step,
 )
-from alframe.types import Bin, Box, Metric, Phase
+from alframe.types import Bin, Box, Confusion, Metric, Phase
 
 __all__ = ["LedgerContract", "contents", "sample_answer", "sample_queries", "sample_ref"]
 
@@ -243,11 +243,17 @@ class LedgerContract:
             Bin(index=k, lower=k / 3, upper=(k + 1) / 3, count=2.0**60, confidence=1e300, correct=0.5, scope="test")
             for k in (2, 0, 1)
         )
+        confusions = tuple(
+            Confusion(rater=rater, agreed=agreed, chosen=1, pixels=2**40 + agreed)
+            for rater in ("bö", "ann")
+            for agreed in (1, 0)
+        )
         ledger.advance(
             fence,
             step(
                 Phase.PLANNED,
                 Phase.LABELLED,
+                confusions=confusions,
                 seconds=0.1 + 0.2,
                 queries=queries[::-1],
                 answers=answers[::-1],
@@ -261,6 +267,7 @@ class LedgerContract:
         assert ledger.answers("c") == answers
         assert ledger.metrics("c") == tuple((0, metrics[k]) for k in (0, 2, 1))
         assert ledger.bins("c") == tuple((0, bins[k]) for k in (1, 2, 0))
+        assert ledger.confusions("c") == tuple((0, confusions[k]) for k in (3, 2, 1, 0))
         assert ledger.seconds("c") == ((0, Phase.LABELLED, 0.1 + 0.2),)
         assert ledger.artifacts("c", 0) == {"scores/0": sample_ref(9)}
         assert ledger.rounds("c") == (replace(planned(0), phase=Phase.LABELLED, version="v1"),)

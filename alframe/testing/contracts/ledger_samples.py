@@ -68,7 +68,7 @@ def contents(ledger: Ledger, name: str = "c") -> tuple[object, ...]:
     rounds = ledger.rounds(name)
     named = tuple(ledger.artifacts(name, record.index) for record in rounds)
     reads = (ledger.queries(name), ledger.answers(name), ledger.metrics(name), ledger.bins(name), ledger.seconds(name))
-    return (ledger.campaign(name), ledger.stop_requested(name), rounds, named, *reads)
+    return (ledger.campaign(name), ledger.stop_requested(name), rounds, named, *reads, ledger.confusions(name))
 
 
 def start(ledger: Ledger, *, name: str = "c", rounds: int = 1) -> Fence:
