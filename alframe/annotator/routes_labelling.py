@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from alframe.annotator import views
 from alframe.annotator.answers import Binary, Identifier, Limit, Uuid, body_of, bytes_of, json_of, require_json, said
-from alframe.annotator.caller import Body, Call
+from alframe.annotator.caller import Body, Call, Caller
 from alframe.annotator.handing_in import handed_in, receipt_of
 from alframe.annotator.incoming import SubmissionIn
 from alframe.annotator.masks import gzipped
@@ -17,8 +19,9 @@ from alframe.annotator.meters import Meters
 from alframe.annotator.office import Office
 from alframe.annotator.problems import Refused
 from alframe.annotator.schemas import AssignmentOut, DraftSaved, HeartbeatOut, MineOut, ProgressOut, ReceiptOut
-from alframe.errors import NotFound
-from alframe.labelling import DraftConflict, Scope
+from alframe.annotator.together import Together
+from alframe.errors import AlframeError, NotFound
+from alframe.labelling import Assignment, Credential, DraftConflict, Scope, Unauthenticated
 
 __all__ = ["draft_routes", "lease_routes", "submission_routes"]
 
@@ -26,9 +29,42 @@ _AGAIN = {"Retry-After": "10"}
 _TAG = re.compile(r'"([\w-]{1,100})"')
 
 
+def _claimed(office: Office, callers: Sequence[Caller]) -> list[Response | AlframeError]:
+    """An answer to each caller who wants a task."""
+    known: list[Credential | AlframeError] = []
+    for caller in callers:
+        try:
+            known.append(caller.credential())
+        except Unauthenticated as error:
+            known.append(error)
+    asking = [who for who in known if isinstance(who, Credential)]
+    given = iter(office.desk.claims(asking, office.campaign))
+    office.changed()
+    return [who if isinstance(who, AlframeError) else _handed_out(office, next(given)) for who in known]
+
+
+def _handed_out(office: Office, given: Assignment | AlframeError | None) -> Response | AlframeError:
+    if given is None:
+        return Response(status_code=204, headers=_AGAIN)
+    if isinstance(given, AlframeError):
+        return given
+    try:
+        shown = office.assignment(given)
+    except AlframeError as error:
+        return error
+    return json_of(shown, 201, {"Location": f"{views.BASE}/leases/{given.lease.id}"})
+
+
 def lease_routes(office: Office, meters: Meters) -> APIRouter:
     """``/leases`` and ``/progress``."""
-    routes = APIRouter(tags=["leases"])
+    claims: Together[Caller, Response] = Together(lambda callers: _claimed(office, callers))
+
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        yield
+        claims.close()
+
+    routes = APIRouter(tags=["leases"], lifespan=lifespan)
     desk = office.desk
 
     @routes.post(
@@ -36,15 +72,11 @@ def lease_routes(office: Office, meters: Meters) -> APIRouter:
         status_code=201,
         responses=said(403, 404, ok=201, model=AssignmentOut, empty="Nothing is open; ask again later"),
     )
-    def claim(caller: Call) -> Response:
+    async def claim(caller: Call) -> Response:
         """The task to work on now; after a reload the same one."""
-        given = desk.claim(caller.credential(), office.campaign)
-        meters.claimed(given is not None)
-        if given is None:
-            return Response(status_code=204, headers=_AGAIN)
-        office.changed()
-        place = f"{views.BASE}/leases/{given.lease.id}"
-        return json_of(office.assignment(given), 201, {"Location": place})
+        answer = await claims(caller)
+        meters.claimed(answer.status_code == 201)
+        return answer
 
     @routes.get("/leases/{lease}", responses=said(403, 404, model=AssignmentOut))
     def show(lease: Identifier, caller: Call) -> Response:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alframe.composition import label_arrays
-from alframe.errors import InvalidValue
+from alframe.errors import AlframeError, InvalidValue
 from alframe.labelling.consensus import disagreement
 from alframe.labelling.errors import Forbidden
 from alframe.labelling.ports import LabellingLedger
@@ -89,18 +89,26 @@ class LabellingDesk:
         """The task this rater should work on now: after a reload the same one with its draft; None when there is nothing."""
         who.require(Scope.ANNOTATE)
         lease = self.ledger.claim(campaign, who.rater, ttl=self.lease_seconds)
-        return None if lease is None else self._assignment(lease)
+        return None if lease is None else self.ledger.assignments([lease.id])[0]
+
+    def claims(self, raters: Sequence[Credential], campaign: str) -> tuple[Assignment | AlframeError | None, ...]:
+        """What :meth:`claim` gives each of several raters, or would raise for it; one transaction serves them all."""
+        allowed = [who.rater for who in raters if who.may(Scope.ANNOTATE)]
+        given = dict(zip(allowed, self.ledger.claims(campaign, allowed, ttl=self.lease_seconds), strict=True))
+        held = [one.id for one in given.values() if isinstance(one, Lease)]
+        found = dict(zip(held, self.ledger.assignments(list(dict.fromkeys(held))), strict=True))
+        return tuple(
+            Forbidden(who.lacks(Scope.ANNOTATE))
+            if who.rater not in given
+            else found[one.id]
+            if isinstance(one := given[who.rater], Lease)
+            else one
+            for who in raters
+        )
 
     def assignment(self, who: Credential, lease: str) -> Assignment:
         """A lease of this rater, whatever its state. Raises NotFound, Forbidden."""
-        return self._assignment(self._own(who, lease))
-
-    def _assignment(self, lease: Lease) -> Assignment:
-        mine = self.ledger.submissions(lease.campaign, tasks=[lease.task], rater=lease.rater)
-        latest = next((one for one in reversed(mine) if one.current and one.lease == lease.id), None)
-        return Assignment(
-            lease=lease, task=self.ledger.task(lease.task), draft=self.ledger.draft(lease.id), submission=latest
-        )
+        return self.ledger.assignments([self._own(who, lease).id])[0]
 
     def _own(self, who: Credential, lease: str) -> Lease:
         who.require(Scope.ANNOTATE)

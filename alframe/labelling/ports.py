@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from alframe.errors import AlframeError
 from alframe.labelling.values import (
+    Assignment,
     Credential,
     Delivery,
     Draft,
@@ -71,6 +73,12 @@ class LabellingLedger(Protocol):
         leases of the campaign expire first. Two claims never take one place.
         Raises Forbidden for a revoked rater.
         """
+
+    def claims(self, campaign: str, raters: Sequence[str], *, ttl: float) -> tuple[Lease | AlframeError | None, ...]:
+        """What :meth:`claim` gives each of several raters, or would raise for it, in their order and in one transaction."""
+
+    def assignments(self, leases: Sequence[str]) -> tuple[Assignment, ...]:
+        """Each lease with its task, its draft, and its rater's latest submission on it, all of one moment."""
 
     def lease(self, lease: str) -> Lease:
         """One lease."""

@@ -324,9 +324,17 @@ class Credential:
 
     def require(self, scope: Scope) -> None:
         """Raises Forbidden unless this credential has the scope (``admin`` has them all)."""
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
-            held = ", ".join(sorted(self.scopes)) or "nothing"
-            raise Forbidden(f"{self.rater} may {held}, but this needs {scope}; ask who runs the campaign")
+        if not self.may(scope):
+            raise Forbidden(self.lacks(scope))
+
+    def may(self, scope: Scope) -> bool:
+        """Whether this credential has the scope."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def lacks(self, scope: Scope) -> str:
+        """A sentence for who has not the scope."""
+        held = ", ".join(sorted(self.scopes)) or "nothing"
+        return f"{self.rater} may {held}, but this needs {scope}; ask who runs the campaign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

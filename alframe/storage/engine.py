@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import re
 import sqlite3
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -38,6 +41,10 @@ _REMOTE = re.compile(
     r"|fuse\.(sshfs|glusterfs|ceph|ceph-fuse|s3fs|gcsfuse|goofys|rclone|juicefs|blobfuse2?|davfs2|mount-s3|moosefs|quobyte)"
 )
 """File systems that other machines may share: locks and shared memory, on which SQLite stands, do not reach over them."""
+
+
+_queues: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+os.register_at_fork(after_in_child=_queues.clear)  # a thread that held one does not exist in the child
 
 
 class EpochSeconds(FunctionElement[float]):
@@ -149,20 +156,30 @@ def writer_turn(url: URL) -> AbstractContextManager[None]:
 
 @contextmanager
 def _turn(lock: Path, seconds: float) -> Iterator[None]:
-    """Hold an exclusive lock on the file `lock`; the kernel frees it when the process dies."""
+    """Hold an exclusive lock on the file `lock`; the kernel frees it when the process dies.
+
+    The threads of this process queue up before it, so that only one of them has to look at the file again and again.
+    """
     deadline = time.monotonic() + seconds
-    with lock.open("ab") as file:
-        pause = 0.0005
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"another process has held {lock} for {seconds} s; is it frozen?") from None
-            time.sleep(pause)
-            pause = min(2 * pause, 0.02)
-        yield
+    frozen = StoreUnavailable(f"another process or thread has held {lock} for {seconds} s; is it frozen?")
+    mine = _queues[lock]
+    if not mine.acquire(timeout=seconds):
+        raise frozen
+    try:
+        with lock.open("ab") as file:
+            pause = 0.0005
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise frozen from None
+                time.sleep(pause)
+                pause = min(2 * pause, 0.02)
+            yield
+    finally:
+        mine.release()
 
 
 def filesystem(path: Path, mounts: Path) -> str:

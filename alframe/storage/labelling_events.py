@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from alframe.labelling.audit import chained
 from alframe.labelling.values import Event, Head, canonical
@@ -24,15 +24,21 @@ SYSTEM = "alframe"
 """The actor of what nobody did: a lease that expired, labels that were compared."""
 
 
+_NOW = select(EpochSeconds())
+_HEAD = select(event_head.c.sequence, event_head.c.hash)
+_HEAD_LOCKED = _HEAD.with_for_update()
+_APPEND = insert(events)
+_ADVANCE = update(event_head).values(sequence=bindparam("new_sequence"), hash=bindparam("new_hash"))
+
+
 def now(connection: Connection) -> float:
     """The database's clock: seconds since 1970."""
-    return float(connection.execute(select(EpochSeconds())).scalar_one())
+    return float(connection.execute(_NOW).scalar_one())
 
 
 def head(connection: Connection, *, lock: bool = False) -> Head:
     """The end of the chain; with `lock`, nobody else appends before this transaction ends."""
-    found = select(event_head.c.sequence, event_head.c.hash)
-    row = connection.execute(found.with_for_update() if lock else found).one()
+    row = connection.execute(_HEAD_LOCKED if lock else _HEAD).one()
     return Head(sequence=row.sequence, hash=row.hash)
 
 
@@ -57,8 +63,8 @@ class Log:
         for entry in self._entries:
             added.append(chained(end, at, *entry))
             end = Head(sequence=added[-1].sequence, hash=added[-1].hash)
-        self._connection.execute(insert(events), [_row(event) for event in added])
-        self._connection.execute(update(event_head).values(sequence=end.sequence, hash=end.hash))
+        self._connection.execute(_APPEND, [_row(event) for event in added])
+        self._connection.execute(_ADVANCE, {"new_sequence": end.sequence, "new_hash": end.hash})
         self._entries.clear()
         return added
 

@@ -10,7 +10,7 @@ import hashlib
 import uuid
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, literal_column, select, update
 
 from alframe.errors import InvalidValue, NotFound
 from alframe.labelling import rules
@@ -25,11 +25,13 @@ from alframe.storage.rows import timestamp
 from alframe.types import Outcome
 
 __all__ = [
-    "claim",
+    "ACTIVE",
     "conclude",
     "expire",
+    "expire_overdue",
     "handed_in",
     "heartbeat",
+    "lease_seconds",
     "lock_rater",
     "one_lease",
     "release",
@@ -38,15 +40,26 @@ __all__ = [
 ]
 
 _OVERDUE_AT_ONCE = 100
-_ACTIVE: ColumnElement[bool] = leases.c.state == literal_column("'active'")  # literals let the partial indexes be used
-_FREE = and_(tasks.c.state == literal_column("'open'"), tasks.c.taken < tasks.c.replicas)
-_LEFT = (LeaseState.EXPIRED.value, LeaseState.RELEASED.value)
+ACTIVE: ColumnElement[bool] = leases.c.state == literal_column("'active'")  # literals let the partial indexes be used
+_RATER = select(raters).where(raters.c.rater == bindparam("name")).with_for_update(key_share=True)
+_LEASE = select_leases().where(leases.c.lease == bindparam("id"))
+_LEASE_LOCKED = _LEASE.with_for_update()
+_CONCLUDE = (
+    update(tasks)
+    .where(tasks.c.task == bindparam("id"))
+    .values({name: bindparam(f"new_{name}") for name in ("state", "taken", "counted", "skipped")})
+)
+_OVERDUE = (
+    select(leases.c.lease, leases.c.task)
+    .where(leases.c.campaign == bindparam("campaign"), ACTIVE, leases.c.until <= EpochSeconds())
+    .order_by(leases.c.until)
+    .limit(_OVERDUE_AT_ONCE)
+)
 
 
 def lock_rater(connection: Connection, name: str) -> Row[Any]:
     """A rater's row; what one rater does is done in turn. Raises NotFound."""
-    found = select(raters).where(raters.c.rater == name).with_for_update(key_share=True)
-    row = connection.execute(found).one_or_none()
+    row = connection.execute(_RATER, {"name": name}).one_or_none()
     if row is None:
         raise NotFound(f"no rater {name!r}; add one with `alframe raters add`")
     return row
@@ -54,105 +67,23 @@ def lock_rater(connection: Connection, name: str) -> Row[Any]:
 
 def one_lease(connection: Connection, lease: str, *, lock: bool = False) -> Row[Any]:
     """A lease's row with the database's time. Raises NotFound."""
-    found = select_leases().where(leases.c.lease == lease)
-    row = connection.execute(found.with_for_update() if lock else found).one_or_none()
+    row = connection.execute(_LEASE_LOCKED if lock else _LEASE, {"id": lease}).one_or_none()
     if row is None:
         raise NotFound(f"no lease {lease[:40]!r}")
     return row
 
 
-def _length(ttl: float) -> float:
+def lease_seconds(ttl: float) -> float:
+    """`ttl` when a lease can last so long. Raises InvalidValue."""
     if not 0 <= ttl < 1e9:
         raise InvalidValue(f"a lease lasts 0 seconds or more, got {ttl}")
     return float(ttl)
-
-
-def claim(connection: Connection, log: Log, campaign: str, rater: str, ttl: float) -> Lease | None:
-    """See the port. Raises Forbidden, NotFound, InvalidValue."""
-    seconds = _length(ttl)
-    if lock_rater(connection, rater).revoked is not None:
-        raise Forbidden(f"{rater} was revoked")
-    _expire_overdue(connection, log, campaign)
-    mine = select_leases().where(leases.c.campaign == campaign, leases.c.rater == rater)
-    held = connection.execute(mine.where(_ACTIVE)).one_or_none()
-    if held is not None:
-        change = update(leases).where(leases.c.lease == held.lease, _ACTIVE).values(until=EpochSeconds() + seconds)
-        connection.execute(change)
-        return lease_of(one_lease(connection, held.lease))
-    taken = _left(connection, campaign, rater) or _due(connection, campaign, rater)
-    if taken is None:
-        taken = _fresh(connection, campaign, rater)
-        if taken is None:
-            return None
-    _activate(connection, taken, seconds)
-    row = one_lease(connection, taken)
-    log.add(campaign, rater, "lease.granted", row.lease, {"task": row.task, "repeat": row.repeat})
-    log.flush()
-    return lease_of(row)
-
-
-def _activate(connection: Connection, lease: str, seconds: float) -> None:
-    """Make a lease active; the place of its task is taken with it."""
-    granted = timestamp(now(connection))
-    change = update(leases).where(leases.c.lease == lease)
-    values = {"state": LeaseState.ACTIVE.value, "until": EpochSeconds() + seconds, "granted": granted}
-    row = connection.execute(change.values(**values).returning(leases.c.task, leases.c.repeat)).one()
-    if not row.repeat:
-        connection.execute(update(tasks).where(tasks.c.task == row.task).values(taken=tasks.c.taken + 1))
-
-
-def _left(connection: Connection, campaign: str, rater: str) -> str | None:
-    """A lease of this rater that expired or was released, whose task still has a place; the latest first."""
-    open_to = or_(_FREE, and_(leases.c.repeat > 0, tasks.c.state != TaskState.RETIRED.value))
-    found = (
-        select(leases.c.lease)
-        .join(tasks, tasks.c.task == leases.c.task)
-        .where(leases.c.campaign == campaign, leases.c.rater == rater, leases.c.state.in_(_LEFT), open_to)
-        .order_by(leases.c.until.desc(), leases.c.lease)
-        .limit(1)
-        .with_for_update(of=tasks, skip_locked=True)
-    )
-    return connection.execute(found).scalar_one_or_none()
-
-
-def _due(connection: Connection, campaign: str, rater: str) -> str | None:
-    """A repeat whose time has come."""
-    waiting = (
-        select(leases.c.lease, leases.c.due)
-        .join(tasks, tasks.c.task == leases.c.task)
-        .where(
-            leases.c.campaign == campaign,
-            leases.c.rater == rater,
-            leases.c.state == LeaseState.DUE.value,
-            tasks.c.state != TaskState.RETIRED.value,
-        )
-        .order_by(leases.c.due, leases.c.lease)
-        .limit(1)
-    )
-    first = connection.execute(waiting).one_or_none()
-    if first is None or first.due > handed_in(connection, campaign, rater):
-        return None
-    return str(first.lease)
 
 
 def handed_in(connection: Connection, campaign: str, rater: str) -> int:
     """How many submissions a rater made."""
     mine = and_(submissions.c.campaign == campaign, submissions.c.rater == rater)
     return int(connection.execute(select(func.count()).where(mine)).scalar_one())
-
-
-def _fresh(connection: Connection, campaign: str, rater: str) -> str | None:
-    """A new lease (not active yet) on the next task for this rater."""
-    had = exists().where(leases.c.task == tasks.c.task, leases.c.rater == rater, leases.c.repeat == 0)
-    meant = exists().where(task_raters.c.task == tasks.c.task, task_raters.c.rater == rater)
-    task = connection.execute(
-        select(tasks.c.task)
-        .where(tasks.c.campaign == campaign, _FREE, ~had, or_(tasks.c.raters == "[]", meant))
-        .order_by(tasks.c.taken, tasks.c.place)
-        .limit(1)
-        .with_for_update(of=tasks, skip_locked=True)
-    ).scalar_one_or_none()
-    return None if task is None else seat(connection, campaign, task, rater)
 
 
 def seat(
@@ -177,7 +108,7 @@ def heartbeat(connection: Connection, lease: str, rater: str, ttl: float) -> Lea
     row = _owned(one_lease(connection, lease, lock=True), rater)
     if lease_of(row).state is not LeaseState.ACTIVE:
         raise LeaseLost(f"lease {lease} is {lease_of(row).state}; claim again (the draft is kept)")
-    change = update(leases).where(leases.c.lease == lease).values(until=EpochSeconds() + _length(ttl))
+    change = update(leases).where(leases.c.lease == lease).values(until=EpochSeconds() + lease_seconds(ttl))
     connection.execute(change)
     return lease_of(one_lease(connection, lease))
 
@@ -227,14 +158,9 @@ def _locked_task(connection: Connection, task: str, *, wait: bool = True) -> Row
     return connection.execute(found).one_or_none()
 
 
-def _expire_overdue(connection: Connection, log: Log, campaign: str) -> None:
-    overdue = (
-        select(leases.c.lease, leases.c.task)
-        .where(leases.c.campaign == campaign, _ACTIVE, leases.c.until <= now(connection))
-        .order_by(leases.c.until)
-        .limit(_OVERDUE_AT_ONCE)
-    )
-    for found in connection.execute(overdue).all():
+def expire_overdue(connection: Connection, log: Log, campaign: str) -> None:
+    """Note what ran out in a campaign, a hundred leases at most; a task that somebody works on is left for the next time."""
+    for found in connection.execute(_OVERDUE, {"campaign": campaign}).all():
         task = _locked_task(connection, found.task, wait=False)
         if task is not None:
             expire(connection, log, one_lease(connection, found.lease, lock=True), task)
@@ -277,11 +203,8 @@ def conclude(connection: Connection, log: Log, task: Row[Any], counts: Counts) -
             log.add(
                 task.campaign, SYSTEM, "task.given_up", task.task, {"skipped": counts.skipped, "labels": counts.counted}
             )
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.task == task.task)
-        .values(state=counts.state.value, taken=counts.taken, counted=counts.counted, skipped=counts.skipped)
-    )
+    new = {"new_taken": counts.taken, "new_counted": counts.counted, "new_skipped": counts.skipped}
+    connection.execute(_CONCLUDE, {"id": task.task, "new_state": counts.state.value, **new})
     return counts
 
 

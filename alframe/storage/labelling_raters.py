@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from alframe.labelling.errors import Unauthenticated
 from alframe.labelling.values import Credential, Rater, Scope
@@ -19,6 +19,18 @@ from alframe.storage.steps import insert_once
 __all__ = ["authenticate", "enroll", "issue", "redeem", "revoke", "withdraw"]
 
 _REFUSED = "this credential is unknown, expired, used or revoked; ask who runs the campaign for a new one"
+
+_CREDENTIAL = (
+    select(credentials.c.rater, credentials.c.kind, raters.c.scopes)
+    .join(raters, raters.c.rater == credentials.c.rater)
+    .where(
+        credentials.c.sha256 == bindparam("sha256"),
+        credentials.c.kind.in_(bindparam("kinds", expanding=True)),
+        credentials.c.used.is_(None),
+        raters.c.revoked.is_(None),
+        or_(credentials.c.expires.is_(None), credentials.c.expires > EpochSeconds()),
+    )
+)
 
 
 def enroll(connection: Connection, log: Log, name: str, scopes: frozenset[Scope], asserted: bool, actor: str) -> Rater:
@@ -79,17 +91,7 @@ def authenticate(connection: Connection, sha256: str) -> Credential:
 
 
 def _valid(connection: Connection, sha256: str, *kinds: str) -> Any:
-    good = and_(
-        credentials.c.sha256 == sha256,
-        credentials.c.kind.in_(kinds),
-        credentials.c.used.is_(None),
-        raters.c.revoked.is_(None),
-        or_(credentials.c.expires.is_(None), credentials.c.expires > EpochSeconds()),
-    )
-    found = select(credentials.c.rater, credentials.c.kind, raters.c.scopes).join(
-        raters, raters.c.rater == credentials.c.rater
-    )
-    row = connection.execute(found.where(good)).one_or_none()
+    row = connection.execute(_CREDENTIAL, {"sha256": sha256, "kinds": kinds}).one_or_none()
     if row is None:
         raise Unauthenticated(_REFUSED)
     return row

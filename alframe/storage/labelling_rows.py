@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, false, func, select
@@ -108,6 +109,7 @@ def counts_of(row: Row[Any]) -> Counts:
     )
 
 
+@cache
 def select_leases() -> Select[Any]:
     """Rows for :func:`lease_of`."""
     return select(leases, EpochSeconds().label("now"))
@@ -156,6 +158,7 @@ def submission_row(delivery: Delivery, *, seat: str | None, repeat: int, standin
     }
 
 
+@cache
 def select_submissions() -> Select[Any]:
     """Rows for :func:`submission_of`: with whether a correction exists, and whether the seat fills a place."""
     newer = submissions.alias("newer")

@@ -11,9 +11,10 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
-from alframe.errors import NotFound
+from alframe.errors import AlframeError, NotFound
 from alframe.labelling.errors import SubmissionConflict
 from alframe.labelling.values import (
+    Assignment,
     Credential,
     Delivery,
     Draft,
@@ -29,7 +30,7 @@ from alframe.labelling.values import (
     Task,
     TaskState,
 )
-from alframe.storage import labelling_leases, labelling_raters, labelling_submissions, migrations
+from alframe.storage import labelling_claims, labelling_leases, labelling_raters, labelling_submissions, migrations
 from alframe.storage.database import Database
 from alframe.storage.labelling_events import Log, event_of, head
 from alframe.storage.labelling_rows import (
@@ -125,9 +126,20 @@ class SqlLabelling:
 
     def claim(self, campaign: str, rater: str, *, ttl: float) -> Lease | None:
         """A lease, or None. Raises Forbidden, NotFound, InvalidValue."""
+        (given,) = self.claims(campaign, [rater], ttl=ttl)
+        if isinstance(given, AlframeError):
+            raise given
+        return given
+
+    def claims(self, campaign: str, raters: Sequence[str], *, ttl: float) -> tuple[Lease | AlframeError | None, ...]:
+        """What :meth:`claim` gives each of several raters, or would raise for it, in one transaction. Raises InvalidValue."""
         return self._write(
-            "claim", lambda connection, log: labelling_leases.claim(connection, log, campaign, rater, ttl)
+            "claim", lambda connection, log: labelling_claims.claims(connection, log, campaign, raters, ttl)
         )
+
+    def assignments(self, leases: Sequence[str]) -> tuple[Assignment, ...]:
+        """Leases with their tasks, drafts and latest submissions, in one snapshot. Raises NotFound."""
+        return self._database.read(lambda connection: labelling_claims.assignments(connection, leases))
 
     def lease(self, lease: str) -> Lease:
         """One lease. Raises NotFound."""

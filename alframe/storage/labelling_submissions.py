@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, insert, select, update
 
 from alframe.errors import NotFound
 from alframe.labelling import rules
@@ -30,10 +30,24 @@ from alframe.types import Outcome
 __all__ = ["one_submission", "one_task", "settle", "submit"]
 
 
+_TASK = select(tasks).where(tasks.c.task == bindparam("task"))
+_TASK_LOCKED = _TASK.with_for_update()
+_SUBMISSION = select_submissions().where(submissions.c.submission == bindparam("submission"))
+_NEWEST_FIRST = select_submissions().order_by(submissions.c.sequence.desc()).limit(1)
+_ON_SEAT = _NEWEST_FIRST.where(submissions.c.seat == bindparam("seat"))
+_REVIEWS = _NEWEST_FIRST.where(
+    submissions.c.task == bindparam("task"), submissions.c.standing == Standing.ADJUDICATION.value
+)
+_STORE = insert(submissions)
+_RECEIVE = (
+    update(leases).where(leases.c.lease == bindparam("seat")).values(state=bindparam("new"), counts=bindparam("filled"))
+)
+_NO_DRAFT = delete(drafts).where(drafts.c.lease == bindparam("seat"))
+
+
 def one_task(connection: Connection, task: str, *, lock: bool = False) -> Row[Any]:
     """A task's row. Raises NotFound."""
-    found = select(tasks).where(tasks.c.task == task)
-    row = connection.execute(found.with_for_update() if lock else found).one_or_none()
+    row = connection.execute(_TASK_LOCKED if lock else _TASK, {"task": task}).one_or_none()
     if row is None:
         raise NotFound(f"no task {task[:40]!r}")
     return row
@@ -41,8 +55,7 @@ def one_task(connection: Connection, task: str, *, lock: bool = False) -> Row[An
 
 def one_submission(connection: Connection, submission: str) -> Submission | None:
     """A submission, None when there is none of this id."""
-    found = select_submissions().where(submissions.c.submission == submission)
-    row = connection.execute(found).one_or_none()
+    row = connection.execute(_SUBMISSION, {"submission": submission}).one_or_none()
     return None if row is None else submission_of(row)
 
 
@@ -117,18 +130,13 @@ def _seat(connection: Connection, log: Log, delivery: Delivery, task: Row[Any]) 
         raise Forbidden(f"lease {lease} is not {delivery.rater}'s on task {delivery.task}")
     if expire(connection, log, row, task):
         row = one_lease(connection, lease)
-    return _Place(row, _latest(connection, submissions.c.seat == lease))
+    latest = connection.execute(_ON_SEAT, {"seat": lease}).one_or_none()
+    return _Place(row, None if latest is None else submission_of(latest))
 
 
 def _review(connection: Connection, task: Row[Any]) -> _Place:
-    decided = and_(submissions.c.task == task.task, submissions.c.standing == Standing.ADJUDICATION.value)
-    return _Place(None, _latest(connection, decided))
-
-
-def _latest(connection: Connection, where: Any) -> Submission | None:
-    found = select_submissions().where(where).order_by(submissions.c.sequence.desc()).limit(1)
-    row = connection.execute(found).one_or_none()
-    return None if row is None else submission_of(row)
+    latest = connection.execute(_REVIEWS, {"task": task.task}).one_or_none()
+    return _Place(None, None if latest is None else submission_of(latest))
 
 
 def _receive(
@@ -148,9 +156,8 @@ def _receive(
     )
     _log(log, delivery, verdict.standing)
     assert verdict.seat.state is not None
-    change = update(leases).where(leases.c.lease == row.lease)
-    connection.execute(change.values(state=verdict.seat.state.value, counts=verdict.seat.counts))
-    connection.execute(delete(drafts).where(drafts.c.lease == row.lease))
+    connection.execute(_RECEIVE, {"seat": row.lease, "new": verdict.seat.state.value, "filled": verdict.seat.counts})
+    connection.execute(_NO_DRAFT, {"seat": row.lease})
     if not row.repeat:
         if verdict.retires:
             _retire(connection, log, task, verdict.task, delivery)
@@ -231,7 +238,7 @@ def _store(connection: Connection, log: Log, delivery: Delivery, lease: Row[Any]
     event = next(one for one in events if one.object == delivery.id and one.action == "submission.received")
     repeat = 0 if lease is None else lease.repeat
     fields = submission_row(delivery, seat=lease and lease.lease, repeat=repeat, standing=standing)
-    connection.execute(insert(submissions).values(**fields, sequence=event.sequence, received=event.at))
+    connection.execute(_STORE, {**fields, "sequence": event.sequence, "received": event.at})
     stored = one_submission(connection, delivery.id)
     assert stored is not None
     return Receipt(submission=stored, task=task_of(one_task(connection, delivery.task)), created=True)

@@ -9,13 +9,16 @@ import pytest
 
 from alframe.errors import ConflictError, NonFiniteError, NotFound
 from alframe.labelling import (
+    Assignment,
     Credential,
     DraftConflict,
     Forbidden,
     LabellingDesk,
+    Lease,
     LeaseLost,
     LeaseState,
     NewTask,
+    Roster,
     Standing,
     SubmissionConflict,
     TaskState,
@@ -94,6 +97,59 @@ class LeaseRules(LabellingFixtures):
         assert first[0] is not None
         assert first[0].lease.seconds_left == pytest.approx(1200, abs=60)
         assert first[0].lease.rater == "anna"
+
+    def test_raters_who_claim_together_get_what_they_would_get_in_turn(
+        self, desk: LabellingDesk, raters: list[Credential], reviewer: Credential
+    ) -> None:
+        desk.ask(sample_tasks(4))
+        anna, bo, cy = raters
+        first = desk.claim(anna, CAMPAIGN)
+        second = desk.claim(bo, CAMPAIGN)
+        assert first is not None
+        assert second is not None
+        desk.release(bo, second.lease.id)
+        together = desk.claims([cy, reviewer, anna, bo, cy], CAMPAIGN)
+        tasks = [one.task.id if isinstance(one, Assignment) else one for one in together]
+        assert tasks[0] == tasks[4] == second.task.id  # its place was free, and it comes first
+        assert isinstance(tasks[1], Forbidden)
+        assert tasks[2:4] == [first.task.id, "glands-2"]
+        assert desk.claims([], CAMPAIGN) == ()
+        assert desk.ledger.claims(CAMPAIGN, [], ttl=1) == ()
+        Roster(desk.ledger).revoke("anna")
+        refused, missing, last = desk.ledger.claims(CAMPAIGN, ["anna", "nobody", "bo"], ttl=60)
+        assert isinstance(refused, Forbidden)
+        assert isinstance(missing, NotFound)
+        assert isinstance(last, Lease)
+        self.sound(desk)
+
+    def test_fewer_tasks_than_raters_who_claim_together(self, desk: LabellingDesk, raters: list[Credential]) -> None:
+        desk.ask(sample_tasks(1, replicas=2))
+        given = desk.claims(raters, CAMPAIGN)
+        assert [isinstance(one, Assignment) for one in given] == [True, True, False]
+        assert given[2] is None
+        (task,) = desk.ledger.tasks(CAMPAIGN)
+        assert task.taken == 2
+
+    def test_what_a_rater_has_or_had_on_a_task(self, desk: LabellingDesk, raters: list[Credential]) -> None:
+        desk.ask(sample_tasks(2))
+        given = desk.claim(raters[0], CAMPAIGN)
+        assert given is not None
+        assert desk.ledger.leases(given.task.id, "anna") == (desk.ledger.lease(given.lease.id),)
+        assert desk.ledger.leases(given.task.id, "bo") == ()
+        draft = desk.save_draft(raters[0], given.lease.id, b"x", media_type="a/b", tag=None)
+        desk.release(raters[0], given.lease.id)
+        assert [one.state for one in desk.ledger.leases(given.task.id, "anna")] == [LeaseState.RELEASED]
+        (kept,) = desk.ledger.assignments([given.lease.id])
+        assert (kept.lease.state, kept.task.id, kept.draft, kept.submission) == (
+            "released",
+            given.task.id,
+            draft,
+            None,
+        )
+        receipt = desk.submit(raters[0], given.lease.id, work_of(drawing()))
+        assert desk.ledger.assignments([given.lease.id])[0].submission == receipt.submission
+        with pytest.raises(NotFound, match="no lease"):
+            desk.ledger.assignments([given.lease.id, "none"])
 
     def test_replicas_are_asked_of_different_raters(self, desk: LabellingDesk, raters: list[Credential]) -> None:
         desk.ask(sample_tasks(1, replicas=2))
