@@ -134,7 +134,8 @@ class LeaseRules(LabellingFixtures):
         desk.ask(sample_tasks(2))
         given = desk.claim(raters[0], CAMPAIGN)
         assert given is not None
-        assert desk.ledger.leases(given.task.id, "anna") == (desk.ledger.lease(given.lease.id),)
+        (held,) = desk.ledger.leases(given.task.id, "anna")
+        assert (held.id, held.state, held.repeat) == (given.lease.id, LeaseState.ACTIVE, 0)
         assert desk.ledger.leases(given.task.id, "bo") == ()
         draft = desk.save_draft(raters[0], given.lease.id, b"x", media_type="a/b", tag=None)
         desk.release(raters[0], given.lease.id)
