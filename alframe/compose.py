@@ -253,6 +253,7 @@ def _settings(config: Config) -> Settings:
         evaluate_pool=config.evaluate.pool,
         part=config.runtime.range,
         replicas=config.replicas,
+        opinions=config.raters,
         lease_seconds=config.runtime.lease_seconds,
     )
 

@@ -1,4 +1,4 @@
-"""The functions that travel to workers: fit a member, score a range of items, explain chosen boxes, evaluate a range.
+"""The functions that travel to workers: fit a member, score a range of items, explain chosen boxes.
 
 Each takes a context (sent once to every worker) and a small job, reads pixels itself, writes what is large to the artifact
 store and returns references and sums. Nothing here depends on which worker runs it or in what order.
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from alframe import metrics, seeding
 from alframe.composition import CONTOUR_RADIUS, Placed, compose
-from alframe.metrics import EvaluationState, MetricSpec, RaterSpec, RaterState, fuse
+from alframe.metrics import EvaluationState, MetricSpec, fuse
 from alframe.metrics.fusion import Fusion
-from alframe.metrics.observation import PROBABILITY_FLOOR
 from alframe.ports import (
     Artifacts,
     Checkpoint,
@@ -31,25 +30,20 @@ from alframe.ports import (
     Predictor,
     Strategy,
 )
-from alframe.strategies import measures
 from alframe.strategies import moments as moment
+from alframe.strategies.opinions import Opinions, opinion_rows
 from alframe.types import UNANNOTATED, ArtifactRef, Box, Candidates, Compute, LabelMap
 
 __all__ = [
-    "EvaluateContext",
     "ExplainJob",
     "FitContext",
     "FitJob",
     "Model",
     "ScoreContext",
-    "Sums",
-    "evaluate_range",
     "explain_boxes",
     "fit_member",
     "fused_truth",
-    "measure_range",
     "observe_item",
-    "predicted_disagreement",
     "predicted_objects",
     "score_range",
 ]
@@ -177,6 +171,7 @@ class ScoreContext:
 
     `strategy` is None when nothing is acquired, `model` None before the first one exists, `pool_metrics` None when the
     remaining pool is not evaluated (it needs truth, so only simulations can). `queries` is the size of the batch.
+    `opinions` is None unless another rater may be asked about boxes that have labels.
     """
 
     pool: Pool
@@ -188,46 +183,67 @@ class ScoreContext:
     queries: int
     seed: int
     fusion: Fusion = "majority"
+    opinions: Opinions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scored:
+    """What one item comes to: candidates, boxes that are worth another opinion, and sums over the pixels that nobody annotated."""
+
+    candidates: Candidates | None = None
+    again: Candidates | None = None
+    state: EvaluationState | None = None
 
 
 def score_range(context: ScoreContext, items: tuple[str, ...]) -> dict[str, ArtifactRef]:
     """Score items: the candidates of each, and the metric sums over their pixels that nobody annotated yet.
 
-    Returns references under ``candidates`` (a table) and ``state`` (sums), whichever the context asks for.
+    Returns references under ``candidates`` and ``again`` (tables) and ``state`` (sums), whichever the context asks for.
     Raises NonFiniteError, naming the item, when a score is not a number.
     """
-    tables: list[Candidates] = []
-    states: list[EvaluationState] = []
-    for item in items:
-        table, state = _score_item(context, item)
-        tables += [] if table is None else [table]
-        states += [] if state is None else [state]
+    scored = [_score_item(context, item) for item in items]
+    axes = len(context.pool.info(items[0]).shape)
     refs: dict[str, ArtifactRef] = {}
-    if context.strategy is not None:
-        axes = len(context.pool.info(items[0]).shape)
-        merged = Candidates.concatenate(tables) if tables else Candidates.empty(axes)
-        refs["candidates"] = context.artifacts.put_table("scores", merged.columns())
+    for name, wanted in (("candidates", context.strategy is not None), ("again", context.opinions is not None)):
+        if wanted:
+            tables = [table for one in scored if (table := getattr(one, name)) is not None]
+            merged = Candidates.concatenate(tables) if tables else Candidates.empty(axes)
+            refs[name] = context.artifacts.put_table("scores", merged.columns())
     if context.pool_metrics is not None:
+        states = [one.state for one in scored if one.state is not None]
         total = EvaluationState.empty(context.pool_metrics).merge(*states)
         refs["state"] = context.artifacts.put_arrays("metrics", total.to_arrays())
     return refs
 
 
-def _score_item(context: ScoreContext, item: str) -> tuple[Candidates | None, EvaluationState | None]:
+def _score_item(context: ScoreContext, item: str) -> _Scored:
     info, strategy, spec = context.pool.info(item), context.strategy, context.pool_metrics
     annotated = context.labels.labels(item).annotated
-    if annotated.all():
-        return None, None
+    opinions = context.opinions if context.model is not None and annotated.any() else None
+    if annotated.all() and opinions is None:
+        return _Scored()
     prediction: Prediction | None = None
-    wanted = spec is not None or (strategy is not None and strategy.needs_model)
+    wanted = spec is not None or opinions is not None or (strategy is not None and strategy.needs_model)
     if context.model is not None and wanted:
         prediction = context.model.predict(
             context.pool,
             item,
             votes=strategy is not None and strategy.needs_votes,
             log=spec is not None,
-            spread=strategy is not None and strategy.needs_spread,
+            spread=opinions is not None or (strategy is not None and strategy.needs_spread),
         )
+    again = None
+    if opinions is not None and prediction is not None:
+        again = opinion_rows(
+            item,
+            prediction.moments,
+            context.labels.by_rater(item),
+            context.labels.history(item),
+            most=opinions.most,
+            close=opinions.closeness,
+        )
+    if annotated.all():
+        return _Scored(again=again)
     table = state = None
     if strategy is not None:
         view = ItemView(
@@ -243,7 +259,7 @@ def _score_item(context: ScoreContext, item: str) -> tuple[Candidates | None, Ev
         truth = fused_truth(context.pool, item, context.fusion)
         rest = LabelMap(classes=np.where(annotated, np.uint8(UNANNOTATED), truth.classes))
         state = observe_item(spec, item, prediction, rest)
-    return table, state
+    return _Scored(candidates=table, again=again, state=state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,69 +292,3 @@ def explain_boxes(context: ScoreContext, job: ExplainJob) -> tuple[ArtifactRef, 
         )
         for box in job.boxes
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EvaluateContext:
-    """What all evaluation jobs of a round share. `raters` is None when raters are not compared with the model one by one;
-    `fusion` makes one truth of several."""
-
-    pool: Pool
-    artifacts: Artifacts
-    model: Model
-    spec: MetricSpec
-    raters: RaterSpec | None = None
-    fusion: Fusion = "majority"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sums:
-    """The metric sums of a range of items; `raters` is None unless asked for."""
-
-    state: EvaluationState
-    raters: RaterState | None = None
-
-
-def evaluate_range(context: EvaluateContext, items: tuple[str, ...]) -> dict[str, ArtifactRef]:
-    """Metric sums of whole items against their ingested truth, as references under ``state`` and, if asked for, ``raters``."""
-    sums = measure_range(context, items)
-    refs = {"state": context.artifacts.put_arrays("metrics", sums.state.to_arrays())}
-    if sums.raters is not None:
-        refs["raters"] = context.artifacts.put_arrays("metrics", sums.raters.to_arrays())
-    return refs
-
-
-def measure_range(context: EvaluateContext, items: tuple[str, ...]) -> Sums:
-    """Metric sums of whole items against their ingested truth. One prediction an item serves both kinds."""
-    spec, of_raters = context.spec, context.raters
-    states, compared = [EvaluationState.empty(spec)], []
-    for item in items:
-        found = context.model.predict(context.pool, item, log=True, spread=of_raters is not None)
-        states.append(observe_item(spec, item, found, fused_truth(context.pool, item, context.fusion)))
-        if of_raters is not None:
-            compared.append(_against_raters(context, of_raters, item, found))
-    total = states[0].merge(*states[1:])
-    return Sums(state=total, raters=None if of_raters is None else RaterState.empty(of_raters).merge(*compared))
-
-
-def _against_raters(context: EvaluateContext, spec: RaterSpec, item: str, found: Prediction) -> RaterState:
-    pool = context.pool
-    mean = moment.mean(found.moments)
-    logged = found.moments.log_probability is not None
-    return metrics.observe_raters(
-        spec,
-        item=item,
-        mean=mean,
-        log_mean=moment.log_mean(found.moments) if logged else np.log(np.maximum(mean, PROBABILITY_FLOOR)),
-        samples=context.model.samples(pool, item, spec.samples),
-        uncertainty=predicted_disagreement(found.moments),
-        truth={rater: pool.truth(item, rater).classes for rater in pool.info(item).raters},
-    )
-
-
-def predicted_disagreement(moments: Moments) -> NDArray[np.float64]:
-    """How much raters will differ (S; 0 … 1) by a model's word: what it predicts of them, else its aleatoric variance; of one
-    plain pass, which has no parts, the whole predictive variance."""
-    if moments.disagreement is None and (moments.count < 2 or moments.squares is None):
-        return measures.total_variance(moments)
-    return measures.rater_disagreement(moments)

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from alframe import seeding
 from alframe.campaign import Budget, CampaignLoop, Parts, Settings, Silent
 from alframe.errors import NotFound
-from alframe.jobs import EvaluateContext, ExplainJob, FitContext, FitJob, ScoreContext
+from alframe.evaluation import EvaluateContext
+from alframe.jobs import ExplainJob, FitContext, FitJob, ScoreContext
 from alframe.metrics import EvaluationState, MetricSpec
 from alframe.ports import Checkpoint, RunKind
 from alframe.storage import FileArtifacts, SqlLedger

@@ -11,7 +11,7 @@ from alframe import metrics
 from alframe.campaign.judging import confusions_of, judged, quality_metrics
 from alframe.campaign.round import Round
 from alframe.composition import CommittedLabels, contour_length
-from alframe.jobs import EvaluateContext, evaluate_range
+from alframe.evaluation import EvaluateContext, evaluate_range
 from alframe.metrics import EvaluationState, MetricSpec, RaterState
 from alframe.ports import Transition
 from alframe.types import AnswerRecord, ArtifactRef, Bin, Metric, Phase, Split

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from alframe.campaign.asking import named, opinions
 from alframe.campaign.round import Round
 from alframe.campaign.settings import Parts, Settings
 from alframe.campaign.writer import Stored, checked
@@ -108,6 +109,7 @@ def _validation_loss(work: Round, stored: dict[str, ArtifactRef], run: tuple[int
 
 def _score_context(work: Round) -> ScoreContext:
     measured = work.index > 0 and work.settings.evaluate_pool
+    asks_again = work.index > 0 and work.strategy is not None and work.settings.opinions.again > 0
     return ScoreContext(
         pool=work.parts.pool,
         labels=work.labels,
@@ -118,6 +120,7 @@ def _score_context(work: Round) -> ScoreContext:
         queries=work.batch,
         seed=work.seed("score"),
         fusion=work.parts.fusion,
+        opinions=work.settings.opinions if asks_again else None,
     )
 
 
@@ -126,6 +129,7 @@ def score(work: Round) -> Transition:
     step = Transition(round=work.index, source=Phase.TRAINED, target=Phase.SCORED)
     context = _score_context(work)
     names = ["candidates"] * (context.strategy is not None) + ["state"] * (context.pool_metrics is not None)
+    names += ["again"] * (context.opinions is not None)
     if names:
         open_items = [item for item in work.ids(Split.TRAIN) if not work.labels.retired(item)]
         work.fan_out(Phase.SCORED, "score", names, score_range, context, work.cut(open_items))
@@ -133,19 +137,17 @@ def score(work: Round) -> Transition:
 
 
 def select(work: Round) -> Transition:
-    """Choose the batch: a pure function of the stored scores and the seed."""
+    """Choose the batch, and the old boxes that another rater is asked about: a pure function of the stored scores and the seed."""
     step = Transition(round=work.index, source=Phase.SCORED, target=Phase.SELECTED)
-    strategy = work.strategy
-    stored = work.parts.ledger.artifacts(work.settings.name, work.index)
-    tables = [
-        Candidates.from_columns(work.parts.artifacts.get_table(ref))
-        for key, ref in sorted(stored.items())
-        if key.startswith("score/") and key.endswith("/candidates")
-    ]
+    strategy, tables = work.strategy, _tables(work, "candidates")
     if strategy is None or not tables or work.batch < 1:
         return step
-    chosen = strategy.select(Candidates.concatenate(tables), count=work.batch, seed=work.seed("select"))
-    queries = (
+    worth = _tables(work, "again")
+    again = opinions(work, Candidates.concatenate(worth)) if worth else ()
+    count = work.batch - len(again)
+    found = Candidates.concatenate(tables)
+    chosen = strategy.select(found, count=count, seed=work.seed("select")) if count else found.take([])
+    fresh = tuple(
         Query(
             id=query_id(work.settings.name, str(chosen.item[row]), chosen.box(row)),
             item=str(chosen.item[row]),
@@ -156,7 +158,18 @@ def select(work: Round) -> Transition:
         )
         for row in range(len(chosen))
     )
-    return replace(step, queries=_affordable(work, tuple(queries)))
+    kept = _affordable(work, named(work, fresh))
+    return replace(step, queries=(*kept, *(replace(query, rank=len(kept) + query.rank) for query in again)))
+
+
+def _tables(work: Round, name: str) -> list[Candidates]:
+    """The tables of that name which scoring left, in the order of its parts."""
+    stored = work.parts.ledger.artifacts(work.settings.name, work.index)
+    return [
+        Candidates.from_columns(work.parts.artifacts.get_table(ref))
+        for key, ref in sorted(stored.items())
+        if key.startswith("score/") and key.endswith(f"/{name}")
+    ]
 
 
 def _affordable(work: Round, queries: tuple[Query, ...]) -> tuple[Query, ...]:

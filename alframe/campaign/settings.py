@@ -18,6 +18,7 @@ from alframe.ports import (
     Pool,
     Strategy,
 )
+from alframe.strategies.opinions import Opinions
 from alframe.types import Compute, Phase
 
 __all__ = ["Budget", "Parts", "Plateau", "Settings", "Silent", "Target"]
@@ -93,7 +94,7 @@ class Settings:
     """The campaign's own parameters: `batch` queries a round, `initial` queries in round 0, `part` items a job.
 
     `evaluate_pool` measures the part of the pool that nobody annotated yet against its ingested truth (simulation only).
-    `replicas` is the number of independent answers wanted for each query.
+    `replicas` is the number of independent answers wanted for each new query, `opinions` whom to ask, and when to ask again.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Settings:
     evaluate_pool: bool = True
     part: int = 16
     replicas: int = 1
+    opinions: Opinions = field(default_factory=Opinions)
     lease_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -117,6 +119,8 @@ class Settings:
         for name in ("batch", "initial", "part", "replicas"):
             if getattr(self, name) < 1:
                 raise InvalidValue(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.opinions.again > self.batch:
+            raise InvalidValue(f"raters.again is a part of the batch of {self.batch}, got {self.opinions.again}")
         if self.initial_strategy.needs_model:
             raise InvalidValue(
                 "the initial strategy runs before a model exists; use one that needs none, such as random"

@@ -15,6 +15,7 @@ from alframe.config.cluster import Ray, Worker
 from alframe.config.mirror import mirror
 from alframe.config.schema import data_model, models
 from alframe.config.sections import Config, Evaluate, Initial, MetricsSettings, Runtime, Stop
+from alframe.strategies.opinions import Opinions
 
 __all__ = ["reference"]
 
@@ -143,6 +144,7 @@ def reference() -> str:
     ):
         lines += _settings(model, title)
     lines += _plain(mirror(Budget), "`budget`")
+    lines += _plain(mirror(Opinions), "`raters`")
     lines += _plain(mirror(Target), "`stop.target`")
     lines += _plain(mirror(Plateau), "`stop.plateau`")
     lines += _plain(data_model(), "`data`")

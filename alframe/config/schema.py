@@ -15,6 +15,7 @@ from alframe.config.mirror import check, mirror
 from alframe.config.sections import SITES, Config
 from alframe.errors import AlframeError
 from alframe.registry import PlugIn
+from alframe.strategies.opinions import Opinions
 
 __all__ = ["data_model", "json_schema", "known_keys", "models", "plugins"]
 
@@ -75,6 +76,7 @@ def json_schema() -> dict[str, Any]:
     sections: dict[tuple[str, ...], type[BaseModel]] = {
         ("data",): data_model(),
         ("budget",): mirror(Budget),
+        ("raters",): mirror(Opinions),
         ("stop", "target"): mirror(Target),
         ("stop", "plateau"): mirror(Plateau),
     }
@@ -103,6 +105,7 @@ def _section_models(content: Mapping[str, Any]) -> dict[Place, type[BaseModel]]:
     found: dict[Place, type[BaseModel]] = {
         (): Config,
         ("budget",): mirror(Budget),
+        ("raters",): mirror(Opinions),
         ("stop", "target"): mirror(Target),
         ("stop", "plateau"): mirror(Plateau),
     }

@@ -31,6 +31,7 @@ from alframe.config.cluster import Ray
 from alframe.config.mirror import STRICT, adapter, check
 from alframe.errors import ExtraMissing, InvalidValue, NotFound
 from alframe.storage.locations import is_internal, locate
+from alframe.strategies.opinions import Opinions
 
 __all__ = ["SITES", "Config", "Evaluate", "Initial", "MetricsSettings", "Plugin", "Runtime", "Stop"]
 
@@ -331,6 +332,9 @@ class Config(Section):
     batch: Positive = Field(description="Queries a round.")
     replicas: Positive = Field(default=1, description="Independent answers wanted for each query.")
     oracle: _chosen("alframe.oracles") = Field(description="Who answers.")  # type: ignore[valid-type]
+    raters: _mirrored(Opinions) = Field(  # type: ignore[valid-type]
+        default_factory=dict, validate_default=True, description="Whom to ask, and when to ask another one."
+    )
     budget: _mirrored(Budget) = Field(description="What may be spent; at least one limit.")  # type: ignore[valid-type]
     stop: Stop = Field(default_factory=Stop, description="Earlier ends.")
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="How results are measured.")
@@ -360,6 +364,22 @@ class Config(Section):
         if all(getattr(budget, name) is None for name in names):
             raise _fail("budget", f"at least one limit: {', '.join(names)}")
         return budget
+
+    @field_validator("raters")
+    @classmethod
+    def _askable(cls, wanted: Opinions, known: ValidationInfo) -> Opinions:
+        """What the policy asks for must be there to be asked; what is wrong elsewhere is said there."""
+        oracle = known.data["oracle"].value if "oracle" in known.data else None
+        people, replicas = getattr(oracle, "people", False), known.data.get("replicas", 1)
+        if wanted.again > known.data.get("batch", wanted.again):
+            raise _fail("agree", f"again of at most the batch, {known.data['batch']}")
+        if people and not wanted.names and (wanted.again or wanted.first != "anyone"):
+            raise _fail("agree", "names, since people answer and somebody is to be picked among them")
+        if people and wanted.again and getattr(oracle, "replicas", 1) > 1:
+            raise _fail("agree", "again: 0, or oracle.replicas: 1, since another opinion is one rater's")
+        if wanted.names and len(wanted.names) < replicas:
+            raise _fail("agree", f"at least {replicas} names, as many as replicas")
+        return wanted
 
     def model_post_init(self, context: Any, /) -> None:
         """Remember the folder that paths are relative to (the YAML's)."""

@@ -83,7 +83,8 @@ def _finding(what: str, record: RoundRecord, found: str) -> Finding:
 
 
 def _plain(query: Query) -> tuple[Any, ...]:
-    return (query.rank, query.item, query.box.start, query.box.stop, repr(query.score), query.id)
+    where = (query.item, query.box.start, query.box.stop)
+    return (query.rank, *where, repr(query.score), query.id, query.raters)
 
 
 def same_choice(work: Round) -> bool:

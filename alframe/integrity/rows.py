@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from alframe.campaign.phases import version_after
 from alframe.integrity.findings import Finding
 from alframe.ports import Ledger, RoundRecord
-from alframe.types import AnswerRecord, ItemInfo, Phase, Query, Split, query_id
+from alframe.types import AnswerRecord, Box, ItemInfo, Phase, Query, Split, query_id
 
 __all__ = ["check_rows"]
 
@@ -19,10 +20,11 @@ def check_rows(ledger: Ledger, name: str, items: Mapping[str, ItemInfo] | None) 
     rounds = ledger.rounds(name)
     answers = ledger.answers(name)
     yield from _rounds(ledger, name, rounds)
+    earlier: Counter[tuple[str, Box]] = Counter()
     for record in rounds:
         yield from _version(ledger, name, record, answers)
         yield from _members(ledger, name, record)
-        yield from _queries(name, record, ledger.queries(name, record.index), items)
+        yield from _queries(name, record, ledger.queries(name, record.index), items, earlier)
     yield from _answers(rounds, {query.id: query for query in ledger.queries(name)}, answers)
 
 
@@ -92,13 +94,18 @@ def _members(ledger: Ledger, name: str, record: RoundRecord) -> Iterator[Finding
 
 
 def _queries(
-    name: str, record: RoundRecord, queries: Sequence[Query], items: Mapping[str, ItemInfo] | None
+    name: str,
+    record: RoundRecord,
+    queries: Sequence[Query],
+    items: Mapping[str, ItemInfo] | None,
+    earlier: Counter[tuple[str, Box]],
 ) -> Iterator[Finding]:
     if [query.rank for query in queries] != list(range(len(queries))):
         yield _wrong("ranks", f"round {record.index}", f"ranks 0 to {len(queries) - 1}", str([q.rank for q in queries]))
     for query in queries:
         where = f"round {record.index} query {query.id}"
-        expected = query_id(name, query.item, query.box)
+        expected = query_id(name, query.item, query.box, again=earlier[query.item, query.box])
+        earlier[query.item, query.box] += 1
         if query.id != expected:
             yield _wrong("query-id", where, f"the id {expected} of its item and box", query.id)
         info = None if items is None else items.get(query.item)

@@ -14,6 +14,7 @@ from alframe.metrics import MetricSpec, RaterSpec
 from alframe.ports import Executor, Learner, Oracle, Pool, PoolItem, Strategy
 from alframe.storage import FileArtifacts, SqlLedger
 from alframe.strategies import Random, Uncertainty
+from alframe.strategies.opinions import Opinions
 from alframe.testing.memory_pool import MemoryPool, pool_item
 from alframe.testing.pixel_learner import PixelLearner
 from alframe.types import Compute, LabelMap, Split
@@ -58,6 +59,7 @@ def small_campaign(
     ledger_url: str = "",
     lease_seconds: float = 60.0,
     raters: RaterSpec | None = None,
+    opinions: Opinions | None = None,
 ) -> CampaignLoop:
     """A campaign of a second: two rounds of region BALD by default, its SQLite ledger in `folder` unless `ledger_url` names one.
 
@@ -81,6 +83,7 @@ def small_campaign(
             budget=budget or Budget(rounds=2),
             part=3,
             replicas=replicas,
+            opinions=opinions or Opinions(),
             lease_seconds=lease_seconds,
         ),
         Parts(

@@ -79,6 +79,21 @@ BROKEN = {
         "ledger: postgresql://me:secret@db/campaigns",
         [("2:9", "without a password")],
     ),
+    "more opinions than queries": (
+        "seed: 3",
+        "seed: 3\nraters: {again: 21}",
+        [("3:17", "again of at most the batch, 20")],
+    ),
+    "fewer raters than replicas": (
+        "seed: 3",
+        "seed: 3\nreplicas: 2\nraters: {names: [ann]}",
+        [("4:17", "at least 2 names")],
+    ),
+    "nobody to pick among": (
+        "oracle: {type: simulated}",
+        "oracle: {type: human}\nraters: {first: need}",
+        [("16:9", "names, since people answer")],
+    ),
     "several at once": (
         "name: glands\nseed: 3",
         "name: Glands!\nseed: -1\nworkdri: x",
