@@ -18,6 +18,7 @@ __all__ = [
     "LeaseHeld",
     "NonFiniteError",
     "NotFound",
+    "PeerLost",
     "Problem",
     "ProblemsError",
     "StoreUnavailable",
@@ -67,6 +68,10 @@ class StoreUnavailable(AlframeError, OSError):
 
 class TaskFailed(AlframeError, RuntimeError):
     """A function on a worker failed; the message names the task, the attempts and the cause."""
+
+
+class PeerLost(AlframeError, ConnectionError):
+    """Another process of a team that does one task together is gone; the team starts again."""
 
 
 class ExtraMissing(AlframeError, ImportError):

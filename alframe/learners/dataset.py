@@ -102,6 +102,9 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self._items)
 
+    def __repr__(self) -> str:
+        return f"TrainingSet({', '.join(item.id for item in self._items)})"  # the same in every process
+
     @property
     def raters(self) -> int:
         """The most raters of any item (0 when they were not asked for)."""

@@ -6,7 +6,7 @@ Legend: ``B`` batch, ``C`` channels, ``R`` raters, ``S`` space.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -41,7 +41,12 @@ class Batch:
 
 
 class Objective(Protocol):
-    """A loss and what validation measures. Holds parameters only; every draw comes from the run's seed and the step."""
+    """A loss and what validation measures. Holds parameters only; every draw comes from the run's seed and the step.
+
+    Several processes may train together; each then has its share of the batch, calls ``run.stepped`` instead of
+    ``run.module``, and completes what it sums over the batch by ``run.team.pooled``, so that the loss is that of the whole
+    batch. An objective that does so says it by a class attribute ``in_teams = True``; others are refused in teams.
+    """
 
     @property
     def raters(self) -> bool:
@@ -62,6 +67,7 @@ class Objective(Protocol):
 class Segmentation:
     """Cross-entropy with the fused label, and the Dice, contour and deep-supervision terms that the training settings weigh."""
 
+    in_teams: ClassVar[bool] = True
     raters: bool = False
     contours: bool = True
 
@@ -85,6 +91,7 @@ class Segmentation:
 class RandomRater(Segmentation):
     """Cross-entropy and Dice with the mask of one rater an image, drawn anew at every step (no contour head)."""
 
+    in_teams: ClassVar[bool] = False  # the raters are drawn for the batch as a whole
     raters: bool = True
     contours: bool = False
 
@@ -99,7 +106,7 @@ def _segmentation(run: Run, step: int, batch: Batch, classes: torch.Tensor) -> t
     """The loss of a batch against `classes` (B, S)."""
     training = run.recipe.training
     with mixed_precision(run.task.compute):
-        result = run.module(batch.image)
+        result = run.stepped(batch.image)
     outputs = outputs_of(result, out_channels=run.card.out_channels, shape=batch.image.shape)
     return segmentation_loss(
         outputs,
@@ -108,4 +115,5 @@ def _segmentation(run: Run, step: int, batch: Batch, classes: torch.Tensor) -> t
         dice_weight=training.dice_weight,
         contour_weight=training.contour_weight,
         tap_weight=training.tap_weight * 0.1 ** (step // training.tap_decay_steps),
+        pooled=run.team.pooled,
     )

@@ -54,12 +54,12 @@ class MovingAverage:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(module).requires_grad_(False)
         self._decay = decay
-        self._step = 0
+        self.step = 0
 
     def update(self, module: nn.Module) -> None:
         """Move towards the weights of `module`; buffers are copied."""
-        self._step += 1
-        decay = min(self._decay, (1 + self._step) / (10 + self._step))
+        self.step += 1
+        decay = min(self._decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, value in zip(self.module.parameters(), module.parameters(), strict=True):
                 mean.data.lerp_(value, 1 - decay)

@@ -1,12 +1,14 @@
 """One training run: a pure function of its task and parameters on a CPU with a fixed number of threads.
 
+Several processes may do it together (``task.rank``); each then makes and learns from its share of every batch.
+
 Legend: ``B`` batch, ``C`` channels, ``S`` space.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,16 +24,19 @@ from alframe.learners.computing import computing
 from alframe.learners.dataset import Patch, TrainingSet
 from alframe.learners.nets import divisor_of
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
-from alframe.learners.networks import Network
+from alframe.learners.networks import Network, OwnNetwork
 from alframe.learners.objective import Batch, Objective, Segmentation
 from alframe.learners.optimisation import MovingAverage, learning_rate_factor, make_optimiser
 from alframe.learners.pretrained import load_encoder
 from alframe.learners.settings import Inference, NormaliseKind, Training
+from alframe.learners.snapshots import Record, Trainable, fingerprint, resume, store
+from alframe.learners.together import Team
 from alframe.ports import Checkpoint, FitTask
 from alframe.seeding import derive, generator
+from alframe.teams import Rank
 from alframe.types import UNANNOTATED
 
-__all__ = ["Recipe", "Run", "train"]
+__all__ = ["Recipe", "Run", "share_of", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,22 +92,30 @@ def train(task: FitTask, recipe: Recipe, progress: Callable[[float], None] | Non
     Raises:
         InvalidValue: when the pool does not fit the network, or nothing is annotated.
         NonFiniteError: when a loss is NaN or infinite.
+        PeerLost: when another process of the team is gone.
     """
     with computing(task.compute) as device:
-        cuda = [device.index or 0] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        if str(device) == "cuda":
+            device = torch.device("cuda", torch.cuda.current_device())
+        team = Team(task.rank, device)
+        with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []), team.guarded():
             torch.manual_seed(derive(task.seed, "torch"))
-            return Run(task, recipe, device).go(progress)
+            return Run(task, recipe, device, team).go(progress)
 
 
 class Run:
     """The state of one training run: what an :class:`~alframe.learners.objective.Objective` may look at."""
 
-    def __init__(self, task: FitTask, recipe: Recipe, device: torch.device) -> None:
-        self.task, self.recipe, self.device = task, recipe, device
-        self.card = describe(task, recipe)
-        self.module = self._build().to(device)
+    def __init__(self, task: FitTask, recipe: Recipe, device: torch.device, team: Team) -> None:
+        self.task, self.recipe, self.device, self.team = task, recipe, device, team
         training = recipe.training
+        share_of(task.rank, training)
+        if not team.alone and not getattr(recipe.objective, "in_teams", False):
+            raise InvalidValue(f"{type(recipe.objective).__name__} is a loss for one process, got a team of {task.rank.count}")
+        self.card = describe(task, recipe)
+        self.module = team.prepare(self._build()).to(device)
+        if not team.alone:  # all begin with the same weights, and each draws its own dropout masks
+            torch.manual_seed(derive(task.seed, "torch", task.rank.index))
         self.patch = patch_shape(task, training, self.card.spatial_dims, divisor_of(self.module))
         self.source = source_shape(self.patch, training.augmentation)
         self.data = TrainingSet(
@@ -117,6 +130,8 @@ class Run:
         self.average = MovingAverage(self.module, training.ema) if training.ema > 0 else None
         self.optimiser = make_optimiser(self.module, training)
         self.scaler = torch.amp.GradScaler(device.type, enabled=task.compute.precision == "fp16")
+        unsure = isinstance(recipe.network, OwnNetwork) or training.tap_weight == 0
+        self.stepped = team.wrap(self.module, partly_used=unsure)
 
     def _build(self) -> nn.Module:
         module = self.card.build()
@@ -132,26 +147,53 @@ class Run:
 
     def go(self, progress: Callable[[float], None] | None) -> Checkpoint:
         """All steps, with measurements on the way; the best weights by validation loss (the last ones without validation)."""
-        training = self.recipe.training
-        began = time.perf_counter()
-        history: list[Mapping[str, float]] = []
-        best, best_loss, behind = b"", float("inf"), 0
+        training, task = self.recipe.training, self.task
+        changing = Trainable(
+            module=self.module,
+            optimiser=self.optimiser,
+            scaler=self.scaler,
+            average=self.average,
+            device=self.device,
+        )
+        identity = "" if task.snapshot is None else fingerprint(task, self.recipe)
+        record = Record() if task.snapshot is None else resume(task, identity, self.team, changing)
+        began = time.perf_counter() - record.seconds
+        saved = time.perf_counter()
         for epoch, steps in enumerate(_epochs(training.steps, training.validate_every)):
-            train_loss = self._steps(steps, progress)
-            model = self.module if self.average is None else self.average.module
-            loss = self._validate(model) if self.task.validation else train_loss
-            seconds = time.perf_counter() - began
-            history.append(
-                {"epoch": epoch, "step": steps.stop, "train_loss": train_loss, "val_loss": loss, "seconds": seconds}
-            )
-            behind += 1
-            if loss < best_loss or not self.task.validation:
-                best, best_loss, behind = save_model(model.state_dict(), self.card), loss, 0
-            if training.patience and behind >= training.patience:
+            if steps.stop <= record.step:
+                continue
+            if training.patience and record.behind >= training.patience:
                 break
+            train_loss = self._steps(steps, progress)
+            self._measure(record, epoch, steps, train_loss, began)
+            if task.snapshot is not None and self._due(time.perf_counter() - saved):
+                store(task, identity, self.team, changing, record)
+                saved = time.perf_counter()
         if progress is not None:
             progress(1.0)
-        return Checkpoint(weights=best, validation_loss=best_loss, history=tuple(history))
+        return Checkpoint(weights=record.best, validation_loss=record.best_loss, history=tuple(record.history))
+
+    def _due(self, seconds: float) -> bool:
+        """Whether it is time for a snapshot, by the clock of the leading process."""
+        return bool(self.team.totals([float(self.team.leads and seconds >= self.task.snapshot_seconds)])[0])
+
+    def _measure(self, record: Record, epoch: int, steps: range, train_loss: float, began: float) -> None:
+        """Validate after `steps`, and keep the weights when they are the best so far."""
+        model = self.module if self.average is None else self.average.module
+        loss = self._validate(model) if self.task.validation else train_loss
+        record.step, record.seconds = steps.stop, time.perf_counter() - began
+        record.history.append(
+            {
+                "epoch": epoch,
+                "step": steps.stop,
+                "train_loss": train_loss,
+                "val_loss": loss,
+                "seconds": record.seconds,
+            }
+        )
+        record.behind += 1
+        if loss < record.best_loss or not self.task.validation:
+            record.best, record.best_loss, record.behind = save_model(model.state_dict(), self.card), loss, 0
 
     def _steps(self, steps: range, progress: Callable[[float], None] | None) -> float:
         """Some optimiser steps; the mean of their losses."""
@@ -163,7 +205,7 @@ class Run:
                 group["lr"] = training.learning_rate * learning_rate_factor(step, training)
             loss = self.recipe.objective.loss(self, step)
             self.optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(self.scaler.scale(loss))
+            torch.autograd.backward(self.scaler.scale(self.team.shared_gradient(loss)))
             self.scaler.unscale_(self.optimiser)
             if training.clip_norm > 0:
                 nn.utils.clip_grad_norm_(self.module.parameters(), training.clip_norm)
@@ -185,35 +227,34 @@ class Run:
     def batch(
         self, step: int, purpose: str = "batch", size: int | None = None, data: TrainingSet | None = None
     ) -> Batch:
-        """The batch of a step, drawn from the run's seed, `purpose` and the step alone; of ``training.batch_size`` patches of the
-        run's own data unless told otherwise."""
+        """This process's share of the batch of a step: of ``training.batch_size`` patches of the run's own data unless told
+        otherwise. Each is drawn from the run's seed, `purpose`, the step and its place in the batch alone."""
+        places = self.task.rank.share(size or self.recipe.training.batch_size)
+        made = [self._patch(data or self.data, generator(self.task.seed, purpose, step, place)) for place in places]
+        image, targets = (torch.cat(parts) for parts in zip(*made, strict=True))
+        return Batch(
+            image=image,
+            classes=targets[:, 0],
+            contours=targets[:, 1] if self.card.contour else None,
+            raters=targets[:, 1 + self.card.contour :] if self.recipe.objective.raters else None,
+        )
+
+    def _patch(self, data: TrainingSet, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """A normalised patch (1, C, S) and its label maps (1, L, S; long)."""
         training, settings = self.recipe.training, self.recipe.training.augmentation
-        data = data or self.data
-        rng = generator(self.task.seed, purpose, step)
-        patches = [
-            data.draw(rng, patch=self.patch, source=self.source, foreground=training.foreground)
-            for _ in range(size or training.batch_size)
-        ]
-        image = torch.from_numpy(np.stack([patch.image for patch in patches])).to(self.device)
-        labels = torch.from_numpy(np.stack([self._maps(patch) for patch in patches])).to(self.device)
+        patch = data.draw(rng, patch=self.patch, source=self.source, foreground=training.foreground)
+        image = torch.from_numpy(patch.image[None]).to(self.device)
+        labels = torch.from_numpy(self._maps(patch)[None]).to(self.device)
         image, labels = augment_geometry(image, labels, self.patch, settings, rng)
         if settings.stain > 0:
             assert self.data.white is not None
             image = augment_stain(image, self.data.white, settings, rng)
         ones = (1,) * self.card.spatial_dims
         shift, scale = (
-            torch.from_numpy(np.stack([getattr(patch.affine, name) for patch in patches]))
-            .to(self.device)
-            .reshape(len(patches), -1, *ones)
-            for name in ("shift", "scale")
+            torch.from_numpy(values).to(self.device).reshape(1, -1, *ones)
+            for values in (patch.affine.shift, patch.affine.scale)
         )
-        targets = labels.long()
-        return Batch(
-            image=augment_intensity((image - shift) / scale, settings, rng),
-            classes=targets[:, 0],
-            contours=targets[:, 1] if self.card.contour else None,
-            raters=targets[:, 1 + self.card.contour :] if self.recipe.objective.raters else None,
-        )
+        return augment_intensity((image - shift) / scale, settings, rng), labels.long()
 
     def _maps(self, patch: Patch) -> NDArray[np.uint8]:
         """The label maps of a patch, one above the other: classes, contours if any, then each rater's own."""
@@ -224,14 +265,25 @@ class Run:
     def _validate(self, model: nn.Module) -> float:
         """The objective's measure, as a mean over the annotated pixels of the validation items."""
         model.eval()
-        total, count = 0.0, 0
+        items, rank = self.task.validation, self.task.rank
+        losses, pixels = [0.0] * len(items), [0.0] * len(items)
         with torch.inference_mode():
-            for item in self.task.validation:
-                loss, pixels = self.recipe.objective.measure(self, model, item)
-                total, count = total + loss, count + pixels
+            for number in range(rank.index, len(items), rank.count):
+                losses[number], pixels[number] = self.recipe.objective.measure(self, model, items[number])
+        total, count = sum(self.team.totals(losses)), sum(self.team.totals(pixels))
         if not np.isfinite(total):
             raise NonFiniteError(f"the validation loss became {total}; lower training.learning_rate")
         return total / max(1, count)
+
+
+def share_of(rank: Rank, training: Training) -> range:
+    """The places in a batch that a process fills. Raises InvalidValue when the batch cannot be shared equally."""
+    if training.batch_size % rank.count:
+        raise InvalidValue(
+            f"training: batch_size {training.batch_size} cannot be shared equally by a team of {rank.count} workers; "
+            f"use a multiple of {rank.count}, or another number of workers"
+        )
+    return rank.share(training.batch_size)
 
 
 def _epochs(steps: int, every: int) -> Iterator[range]:

@@ -8,7 +8,7 @@ copy opened elsewhere reads the same immutable bytes.
 from alframe.ports.acquisition import ItemView, Oracle, Strategy
 from alframe.ports.data import Artifacts, ItemArrays, Labels, Pool, PoolItem, StoredFile, Upkeep
 from alframe.ports.ledger import CampaignRecord, Fence, Ledger, RoundRecord, Transition
-from alframe.ports.modelling import Checkpoint, FitTask, Learner, Moments, Prediction, Predictor
+from alframe.ports.modelling import Checkpoint, FitTask, Learner, Moments, Prediction, Predictor, Snapshot, Snapshots
 from alframe.ports.running import Executor, Observer, RunKind
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "Predictor",
     "RoundRecord",
     "RunKind",
+    "Snapshot",
+    "Snapshots",
     "StoredFile",
     "Strategy",
     "Transition",

@@ -91,7 +91,7 @@ class Artifacts(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
     """What lies in an artifact store, by its place: `age` in seconds since it was last put; `ref` is None for anything that is
-    no artifact, of which `unfinished` ones were left behind by a killed writer."""
+    no artifact, of which `unfinished` ones were left behind by a killed writer or training run."""
 
     place: str
     age: float

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alframe.ports.data import Labels, Pool
+from alframe.teams import ALONE, Rank
 from alframe.types import Compute
 
-__all__ = ["Checkpoint", "FitTask", "Learner", "Moments", "Prediction", "Predictor"]
+__all__ = ["Checkpoint", "FitTask", "Learner", "Moments", "Prediction", "Predictor", "Snapshot", "Snapshots"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,12 +80,37 @@ class Predictor(Protocol):
         """
 
 
+class Snapshot(Protocol):
+    """Where one training run leaves its progress, and finds it again when its process was lost.
+
+    One blob, replaced as a whole. A cache: without it a run takes longer, and gives the same result.
+    """
+
+    def load(self) -> bytes | None:
+        """What was saved last, or None. Raises StoreUnavailable."""
+
+    def save(self, data: bytes) -> None:
+        """Replace what was saved before. Raises StoreUnavailable; the former snapshot is still there then."""
+
+    def clear(self) -> None:
+        """Forget it. Idempotent. Raises StoreUnavailable."""
+
+
+class Snapshots(Protocol):
+    """The snapshots of all training runs of a store. Picklable, as each of them is."""
+
+    def at(self, key: str) -> Snapshot:
+        """The snapshot of a run; `key` is of lower-case letters, digits, ``.``, ``_`` and ``-``. Raises InvalidValue."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitTask:
     """Everything one training run depends on. One member, one restart; `seed` is its identity.
 
     `labels` are the campaign's (training items), `validation` names items of the validation split, labelled by
     ``pool.truth``. `initial` are the weights of the previous round for a warm start, or None for from scratch.
+    `rank` is this process's place where several train the member together. A long run leaves its progress in `snapshot`
+    every `snapshot_seconds` and goes on from there; whether it had to is not seen in its result.
     """
 
     pool: Pool
@@ -95,6 +121,9 @@ class FitTask:
     seed: int
     compute: Compute
     initial: bytes | None = None
+    rank: Rank = ALONE
+    snapshot: Snapshot | None = None
+    snapshot_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,7 +156,9 @@ class Learner(Protocol):
     def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
         """Train one member. `progress` receives the fraction done.
 
-        Raises NonFiniteError on a NaN loss, InvalidValue when the pool does not fit the network.
+        A learner with a class attribute ``works_in_teams = True`` also trains as one of ``task.rank.count`` processes, over
+        torch's default process group; all of them return the same. Others are only ever given a rank of 1.
+        Raises NonFiniteError on a NaN loss, InvalidValue when the pool does not fit the network, PeerLost.
         """
 
     def predictor(self, checkpoints: Sequence[bytes], compute: Compute) -> Predictor:

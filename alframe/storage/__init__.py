@@ -12,12 +12,24 @@ if TYPE_CHECKING:
     from alframe.storage.object_artifacts import ObjectArtifacts
     from alframe.storage.pool_write import write_pool
     from alframe.storage.pool_zarr import ZarrPool
+    from alframe.storage.snapshots import FileSnapshots, ObjectSnapshots
 
-__all__ = ["FileArtifacts", "ObjectArtifacts", "SqlLabelling", "SqlLedger", "ZarrPool", "write_pool"]
+__all__ = [
+    "FileArtifacts",
+    "FileSnapshots",
+    "ObjectArtifacts",
+    "ObjectSnapshots",
+    "SqlLabelling",
+    "SqlLedger",
+    "ZarrPool",
+    "write_pool",
+]
 
 _HOMES = {
     "FileArtifacts": "artifacts",
+    "FileSnapshots": "snapshots",
     "ObjectArtifacts": "object_artifacts",
+    "ObjectSnapshots": "snapshots",
     "SqlLabelling": "labelling_sql",
     "SqlLedger": "ledger_sql",
     "ZarrPool": "pool_zarr",

@@ -25,6 +25,7 @@ from alframe.ports import StoredFile
 from alframe.storage import arrays as array_format
 from alframe.storage import parquet
 from alframe.storage.durable import TEMPORARY, fsync_folder, make_folders, write_file
+from alframe.storage.snapshots import SNAPSHOTS
 from alframe.types import ArtifactRef
 
 __all__ = ["QUARANTINE", "FileArtifacts"]
@@ -117,7 +118,7 @@ class FileArtifacts:
 
     def _described(self, path: Path, status: os.stat_result) -> StoredFile:
         place, age = path.relative_to(self.root), time.time() - status.st_mtime
-        if path.name.startswith(TEMPORARY):
+        if path.name.startswith(TEMPORARY) or place.parts[0] == SNAPSHOTS:
             return StoredFile(place=str(place), age=age, unfinished=True)
         if len(place.parts) == 3 and _KIND.fullmatch(place.parts[0]) and _SHA256.fullmatch(path.name):
             ref = ArtifactRef(kind=place.parts[0], sha256=path.name, size=status.st_size)

@@ -1,7 +1,7 @@
 """The artifact store in an object store: immutable bytes under their SHA-256.
 
 Layout: ``<address>/<kind>/<first two hex digits>/<sha256>``, as in a folder. A put on the condition that nothing has the name
-takes the place of the rename, so there are no unfinished objects, and of two writers of the same bytes one writes.
+takes the place of the rename, so there are no half-written objects, and of two writers of the same bytes one writes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from alframe.ports import StoredFile
 from alframe.storage import arrays as array_format
 from alframe.storage import parquet
 from alframe.storage.objects import ObjectFolder
+from alframe.storage.snapshots import SNAPSHOTS
 from alframe.types import ArtifactRef
 
 __all__ = ["ObjectArtifacts"]
@@ -107,7 +108,8 @@ class ObjectArtifacts:
                 continue
             match = _KEY.fullmatch(status.key)
             ref = ArtifactRef(kind=match[1], sha256=match[3], size=status.size) if match else None
-            yield StoredFile(place=status.key, age=status.age, ref=ref)
+            progress = status.key.startswith(f"{SNAPSHOTS}/")
+            yield StoredFile(place=status.key, age=status.age, ref=ref, unfinished=progress)
 
     def delete(self, file: StoredFile, *, older: float) -> bool:
         """Remove an object that no ledger row names (the caller knows), unless it was put within the last `older` seconds.

@@ -70,7 +70,7 @@ def test_training_leaves_torchs_generator_as_it_was() -> None:
 
 def test_the_best_measured_weights_are_kept() -> None:
     """With a rate that wrecks the network at the end, the kept weights are the earlier ones."""
-    checkpoint = learner(learning_rate=2.0, schedule="constant", clip_norm=0.0, validate_every=2).fit(
+    checkpoint = learner(steps=10, learning_rate=2.0, schedule="constant", clip_norm=0.0, validate_every=2).fit(
         fit_task(blob_pool())
     )
     losses = [row["val_loss"] for row in checkpoint.history]
