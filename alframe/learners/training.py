@@ -111,7 +111,9 @@ class Run:
         training = recipe.training
         share_of(task.rank, training)
         if not team.alone and not getattr(recipe.objective, "in_teams", False):
-            raise InvalidValue(f"{type(recipe.objective).__name__} is a loss for one process, got a team of {task.rank.count}")
+            raise InvalidValue(
+                f"{type(recipe.objective).__name__} is a loss for one process, got a team of {task.rank.count}"
+            )
         self.card = describe(task, recipe)
         self.module = team.prepare(self._build()).to(device)
         if not team.alone:  # all begin with the same weights, and each draws its own dropout masks

@@ -199,6 +199,7 @@ def good(result: object) -> Checkpoint:
     return result
 
 
+@pytest.mark.slow
 def test_a_team_of_two_trains_the_network_that_one_process_trains() -> None:
     """Without dropout the same, but for rounding, which twelve steps of Adam let grow."""
     task = fit_task(blob_pool(), partly())
@@ -212,6 +213,7 @@ def test_a_team_of_two_trains_the_network_that_one_process_trains() -> None:
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_peer_is_named_and_the_team_goes_on_from_its_snapshot(tmp_path: Path) -> None:
     """The second attempt ends with the bits of a team that nobody disturbed."""
     task = fit_task(blob_pool())
