@@ -97,17 +97,20 @@ def train(task: FitTask, recipe: Recipe, progress: Callable[[float], None] | Non
     with computing(task.compute) as device:
         if str(device) == "cuda":
             device = torch.device("cuda", torch.cuda.current_device())
-        team = Team(task.rank, device)
-        with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []), team.guarded():
+        with (
+            torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []),
+            Team(task.rank, device).guarded(),
+        ):
             torch.manual_seed(derive(task.seed, "torch"))
-            return Run(task, recipe, device, team).go(progress)
+            return Run(task, recipe, device).go(progress)
 
 
 class Run:
     """The state of one training run: what an :class:`~alframe.learners.objective.Objective` may look at."""
 
-    def __init__(self, task: FitTask, recipe: Recipe, device: torch.device, team: Team) -> None:
-        self.task, self.recipe, self.device, self.team = task, recipe, device, team
+    def __init__(self, task: FitTask, recipe: Recipe, device: torch.device) -> None:
+        self.task, self.recipe, self.device = task, recipe, device
+        self.team = team = Team(task.rank, device)
         training = recipe.training
         share_of(task.rank, training)
         if not team.alone and not getattr(recipe.objective, "in_teams", False):

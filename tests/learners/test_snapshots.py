@@ -82,10 +82,11 @@ def curve(history: object) -> list[tuple[float, float]]:
     [
         LEARNER,
         replace(LEARNER, training=replace(LEARNER.training, ema=0.8, optimiser="adam", schedule="one_cycle")),
+        replace(LEARNER, training=replace(LEARNER.training, optimiser="sgd", learning_rate=0.05)),
         replace(LEARNER, network=DcanResNet(width=0.125, stem_stride=1, norm="batch")),
         replace(LEARNER, training=replace(LEARNER.training, learning_rate=2.0, schedule="constant", patience=2)),
     ],
-    ids=["plain", "average", "batch norm", "patience"],
+    ids=["plain", "average", "momentum", "batch norm", "patience"],
 )
 def test_a_cut_off_run_ends_as_a_quiet_one(learner: MCDropout) -> None:
     quiet = learner.fit(fit_task(blob_pool()))
