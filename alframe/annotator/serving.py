@@ -22,6 +22,8 @@ __all__ = ["ADDRESS_FILE", "Addressed", "Serving", "address_of", "announced"]
 ADDRESS_FILE = "label-server.json"
 """In the campaign's folder while a server runs: where it can be reached. The server holds a lock on it."""
 _GRACE_SECONDS = 20
+_IDLE_SECONDS = 65
+"""Longer than the minute for which reverse proxies keep a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ class Serving:
                 access_log=False,
                 log_level="warning",
                 lifespan="on",
+                timeout_keep_alive=_IDLE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             ),
             lambda port: ready(self.address(port)),

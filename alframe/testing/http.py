@@ -35,14 +35,28 @@ class Connection:
     async def __call__(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> Answer:
-        """Send a request and read the answer. Raises OSError or EOFError when the server went away within it."""
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(self._host, self._port, limit=2**20)
-        assert self._reader is not None
+        """Send a request and read the answer. A connection that was closed while idle is opened again, as browsers do.
+
+        Raises OSError or EOFError when the server went away within the request.
+        """
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = f"{method} {path} HTTP/1.1\r\n{self._always}{more}Content-Length: {len(body)}\r\n\r\n"
+        if self._writer is not None:
+            try:
+                return await self._exchange(head.encode() + body)
+            except ConnectionError:
+                pass
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    raise
+        self._reader, self._writer = await asyncio.open_connection(self._host, self._port, limit=2**20)
+        return await self._exchange(head.encode() + body)
+
+    async def _exchange(self, request: bytes) -> Answer:
+        assert self._reader is not None
+        assert self._writer is not None
         try:
-            self._writer.write(head.encode() + body)
+            self._writer.write(request)
             lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:-2])}
             size = int(found.get("content-length", "0"))
