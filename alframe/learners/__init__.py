@@ -6,10 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from alframe.learners.dlema import DLema
+from alframe.learners.edue import Edue
 from alframe.learners.ensemble import DeepEnsemble
 from alframe.learners.mc_dropout import MCDropout
-from alframe.learners.networks import DcanResNet, LinkNet, Network, OwnNetwork, UNet
+from alframe.learners.networks import DcanResNet, EdueUNet, LinkNet, Network, OwnNetwork, UNet
 from alframe.learners.settings import Augmentation, Inference, Training
+from alframe.learners.stochastic import StochasticEnsemble
 
 if TYPE_CHECKING:
     from alframe.learners.checkpoints import ModelCard, load_model, read_card
@@ -20,12 +22,15 @@ __all__ = [
     "DLema",
     "DcanResNet",
     "DeepEnsemble",
+    "Edue",
+    "EdueUNet",
     "Inference",
     "LinkNet",
     "MCDropout",
     "ModelCard",
     "Network",
     "OwnNetwork",
+    "StochasticEnsemble",
     "Training",
     "UNet",
     "load_model",

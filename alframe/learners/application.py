@@ -62,8 +62,15 @@ class Applier:
         self._module, self._card, self._inference, self._compute, self._noise = module, card, inference, compute, noise
         self._device = device_of(compute)
 
-    def logits(self, image: NDArray[Any], seeds: Sequence[int] = ()) -> Iterator[torch.Tensor]:
+    def logits(
+        self,
+        image: NDArray[Any],
+        seeds: Sequence[int] = (),
+        perturb: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> Iterator[torch.Tensor]:
         """Logits (K, S; float32) of `image` (C, S): one for each of `seeds` when dropout is on, else one.
+
+        `perturb` may change the normalised image (1, C, S) before it is padded or cut.
 
         Call under ``torch.inference_mode`` and :func:`~alframe.learners.computing.computing`, the module in eval mode.
         """
@@ -74,6 +81,7 @@ class Applier:
             )
         pixels = intensity_affine(image, self._card.normalise).apply(image)
         x = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)[None]
+        x = x if perturb is None else perturb(x)
         whole = all(side <= limit for side, limit in zip(x.shape[2:], self._window, strict=True))
         return self._whole(x, seeds) if whole else self._windows(x, seeds)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from alframe.errors import InvalidValue
 from alframe.learners.nets import build
-from alframe.learners.networks import Network, OwnNetwork
+from alframe.learners.networks import AnyNetwork, OwnNetwork
 from alframe.learners.settings import NormaliseKind
 
 __all__ = ["ModelCard", "load_model", "read_card", "restore", "save_model"]
@@ -32,7 +32,7 @@ class ModelCard:
     `format` is raised when the meaning of a field changes.
     """
 
-    network: Network
+    network: AnyNetwork
     spatial_dims: int
     channels: int
     classes: tuple[str, ...]
@@ -84,7 +84,7 @@ def restore(module: nn.Module, weights: bytes) -> None:
         raise InvalidValue(f"the checkpoint does not fit the network: {problem}") from problem
 
 
-def load_model(weights: bytes, network: Network | None = None) -> tuple[nn.Module, ModelCard]:
+def load_model(weights: bytes, network: AnyNetwork | None = None) -> tuple[nn.Module, ModelCard]:
     """The network of a checkpoint in eval mode on the CPU, and its card.
 
     `network` must be given for a network of your own: a file does not decide which code is imported.

@@ -91,7 +91,13 @@ class DLema:
             training=self.training,
             inference=self.inference,
             normalise=self.normalise,
-            objective=Reweighted(clean=clean, clean_batch=self.clean_batch, draws=self.draws, burn_in=self.burn_in),
+            objective=Reweighted(
+                clean=clean,
+                subset=f"{task.member} of {self.members}, seed {self.subset_seed}",
+                clean_batch=self.clean_batch,
+                draws=self.draws,
+                burn_in=self.burn_in,
+            ),
             extra=len(task.pool.classes) - 1,
         )
         return train(task, recipe, progress)

@@ -5,7 +5,7 @@ Mirikharaji et al. 2021 (arXiv 2012.07206), section 3. Legend: ``B`` batch, ``R`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -28,14 +28,16 @@ __all__ = ["Reweighted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reweighted:
-    """Σ w ℓ over all raters' masks of a batch; the weights w come from a batch of `clean` annotations (Ren et al. 2018).
+    """Σ w ℓ over all raters' masks of a batch; weights w come from a batch of `clean` annotations (Ren et al. 2018), those of
+    `subset`.
 
-    ℓ is the negative log of the mean probability over `draws` of Gaussian logits. The clean gradient takes one backward, and all
-    weights one ``jvp``, which also gives the losses: the weights and the loss see the same noise. For the first
+    ℓ is the negative log of the mean probability over `draws` of Gaussian logits. The clean gradient takes one backward,
+    and all weights one ``jvp``, which also gives the losses: the weights and the loss see the same noise. For the first
     `burn_in` steps, and without any clean annotation, all annotated pixels weigh alike.
     """
 
-    clean: TrainingSet | None
+    clean: TrainingSet | None = field(repr=False)  # follows from the task and `subset`, which tell runs apart
+    subset: str
     clean_batch: int
     draws: int
     burn_in: int = 0

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from alframe.errors import InvalidValue
 
-__all__ = ["DcanResNet", "LinkNet", "Network", "NormKind", "OwnNetwork", "UNet"]
+__all__ = ["AnyNetwork", "DcanResNet", "EdueUNet", "LinkNet", "Network", "NormKind", "OwnNetwork", "UNet"]
 
 NormKind: TypeAlias = Literal["instance", "group", "batch"]
 
@@ -113,6 +113,32 @@ class LinkNet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdueUNet:
+    """A U-Net with `heads` segmentation heads, on the finest levels of its decoder, and a branch for the raters' disagreement.
+
+    `features` are the channels of each level, the finest first. It belongs to the learner `edue`.
+
+    Raises:
+        InvalidValue: when a field is out of range.
+    """
+
+    type: Literal["edue_unet"] = "edue_unet"
+    features: tuple[int, ...] = (16, 32, 64, 128)
+    heads: int = 3
+    norm: NormKind = "instance"
+
+    def __post_init__(self) -> None:
+        if not 3 <= len(self.features) <= 7 or any(width < 1 for width in self.features):
+            raise InvalidValue(f"edue_unet: features needs 3 to 7 positive channel counts, got {self.features}")
+        if self.norm == "group" and any(width % 4 for width in self.features):
+            raise InvalidValue(f"edue_unet: group normalisation needs features divisible by 4, got {self.features}")
+        if not 2 <= self.heads < len(self.features):
+            raise InvalidValue(
+                f"edue_unet: heads must be at least 2 and fewer than the levels {len(self.features)}, got {self.heads}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNetwork:
     """A network of your own: `type` is ``package.module:factory``, `params` its keyword arguments.
 
@@ -142,3 +168,6 @@ def _check_dropout(network: str, rate: float) -> None:
 
 
 Network: TypeAlias = UNet | DcanResNet | LinkNet | OwnNetwork
+"""Networks that give one prediction: what most learners may be given."""
+AnyNetwork: TypeAlias = Network | EdueUNet
+"""All that a checkpoint may hold; those beyond :data:`Network` belong to one learner each."""

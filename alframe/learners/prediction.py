@@ -19,7 +19,7 @@ from alframe.errors import InvalidValue, NonFiniteError
 from alframe.learners.application import Applier
 from alframe.learners.checkpoints import ModelCard, load_model
 from alframe.learners.computing import computing, device_of
-from alframe.learners.networks import Network
+from alframe.learners.networks import AnyNetwork
 from alframe.learners.noise import seed_dropout
 from alframe.learners.settings import Inference
 from alframe.ports import Moments, Prediction
@@ -132,7 +132,7 @@ class NetworkPredictor:
     def __init__(
         self,
         checkpoints: Sequence[bytes],
-        network: Network,
+        network: AnyNetwork,
         *,
         passes: int | None,
         inference: Inference,

@@ -24,7 +24,7 @@ from alframe.learners.computing import computing
 from alframe.learners.dataset import Patch, TrainingSet
 from alframe.learners.nets import divisor_of
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
-from alframe.learners.networks import Network, OwnNetwork
+from alframe.learners.networks import AnyNetwork, OwnNetwork
 from alframe.learners.objective import Batch, Objective, Segmentation
 from alframe.learners.optimisation import MovingAverage, learning_rate_factor, make_optimiser
 from alframe.learners.pretrained import load_encoder
@@ -43,7 +43,7 @@ __all__ = ["Recipe", "Run", "share_of", "train"]
 class Recipe:
     """What is trained, and how; `extra` logits beside the classes mean what the objective makes of them."""
 
-    network: Network
+    network: AnyNetwork
     training: Training
     inference: Inference
     normalise: NormaliseKind

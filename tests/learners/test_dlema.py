@@ -126,7 +126,7 @@ def test_pixels_with_planted_noise_lose_their_weight() -> None:
     plain = replace(task, labels=exact)
     training = Training(steps=40, batch_size=4, patch=(32, 32), validate_every=40, learning_rate=2e-2, warmup_steps=2)
     clean = TrainingSet(plain, normalise="range", contours=False, cache_mib=64)
-    objective = Reweighted(clean=clean, clean_batch=8, draws=4, burn_in=10)
+    objective = Reweighted(clean=clean, subset="exact", clean_batch=8, draws=4, burn_in=10)
     network = UNet(features=(8, 16), dropout=0.0)
     recipe = Recipe(
         network=network,
@@ -262,3 +262,14 @@ def test_what_makes_no_sense_is_refused() -> None:
     plain = MCDropout(network=network, training=replace(quick, contour_weight=0.0)).fit(fit_task(blob_pool()))
     with pytest.raises(InvalidValue, match="another learner"):
         DLema(network=network, members=1).predictor([plain.weights], Compute())
+
+
+def test_two_runs_of_one_subset_are_the_same_run() -> None:
+    """A snapshot is found again by what its run depends on: the subset, and no address in memory."""
+    clean = TrainingSet(fit_task(blob_pool()), normalise="range", contours=False, cache_mib=1)
+    other = TrainingSet(fit_task(blob_pool()), normalise="range", contours=False, cache_mib=1)
+    first, second, third = (
+        repr(Reweighted(clean=data, subset=subset, clean_batch=1, draws=2))
+        for data, subset in ((clean, "0 of 2"), (other, "0 of 2"), (clean, "1 of 2"))
+    )
+    assert first == second != third

@@ -10,14 +10,15 @@ from torch import nn
 
 from alframe.errors import InvalidValue
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
+from alframe.learners.nets.edue_unet import EdueUNetModule
 from alframe.learners.nets.linknet import LinkNetModule
 from alframe.learners.nets.unet import UNetModule
-from alframe.learners.networks import DcanResNet, LinkNet, Network, OwnNetwork, UNet
+from alframe.learners.networks import AnyNetwork, DcanResNet, EdueUNet, LinkNet, OwnNetwork, UNet
 
-__all__ = ["DcanResNetModule", "LinkNetModule", "UNetModule", "build", "divisor_of", "outputs_of"]
+__all__ = ["DcanResNetModule", "EdueUNetModule", "LinkNetModule", "UNetModule", "build", "divisor_of", "outputs_of"]
 
 
-def build(network: Network, *, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
+def build(network: AnyNetwork, *, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
     """A freshly initialised network (from torch's global generator) with `out_channels` logits.
 
     Raises:
@@ -31,6 +32,8 @@ def build(network: Network, *, spatial_dims: int, in_channels: int, out_channels
             return DcanResNetModule(network, **shape)
         case LinkNet():
             return LinkNetModule(network, **shape)
+        case EdueUNet():
+            return EdueUNetModule(network, **shape)
         case OwnNetwork():
             return _build_own(network, shape)
 

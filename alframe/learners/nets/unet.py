@@ -5,6 +5,7 @@ Legend: ``B`` batch, ``S`` space; level 0 is the finest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -106,8 +107,8 @@ class UNetModule(nn.Module):
                 skips.append(self._of_skip(level, x))
         return (*skips, x)
 
-    def stochastic(self, state: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """Logits (B, out_channels, S) from what :meth:`deterministic` returned."""
+    def decoded(self, state: tuple[torch.Tensor, ...]) -> Iterator[torch.Tensor]:
+        """The features of each level of the decoder, the finest last, from what :meth:`deterministic` returned."""
         *skips, x = state
         for level in range(self.first_random, len(self.down)):
             x = self.down[level](x if level == 0 else self.pool(x))
@@ -115,7 +116,13 @@ class UNetModule(nn.Module):
                 skips.append(self._of_skip(level, x))
         for level in reversed(range(len(self.up))):
             x = self._merged(level, skips[level], self.up[level](x))
-        logits: torch.Tensor = self.head(x)
+            yield x
+
+    def stochastic(self, state: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Logits (B, out_channels, S) from what :meth:`deterministic` returned."""
+        for finest in self.decoded(state):  # noqa: B007 - only the last is wanted, the others may go
+            pass
+        logits: torch.Tensor = self.head(finest)
         return logits
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
