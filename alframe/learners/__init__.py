@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 from alframe.learners.dlema import DLema
 from alframe.learners.edue import Edue
 from alframe.learners.ensemble import DeepEnsemble
+from alframe.learners.kendall_gal import Heteroscedastic
 from alframe.learners.mc_dropout import MCDropout
-from alframe.learners.networks import DcanResNet, EdueUNet, LinkNet, Network, OwnNetwork, UNet
+from alframe.learners.networks import (
+    DcanResNet,
+    EdueUNet,
+    HeteroscedasticUNet,
+    LinkNet,
+    Network,
+    OwnNetwork,
+    ProbUNet,
+    UNet,
+)
+from alframe.learners.probabilistic_unet import ProbabilisticUNet
 from alframe.learners.settings import Augmentation, Inference, Training
 from alframe.learners.stochastic import StochasticEnsemble
 
@@ -24,12 +35,16 @@ __all__ = [
     "DeepEnsemble",
     "Edue",
     "EdueUNet",
+    "Heteroscedastic",
+    "HeteroscedasticUNet",
     "Inference",
     "LinkNet",
     "MCDropout",
     "ModelCard",
     "Network",
     "OwnNetwork",
+    "ProbUNet",
+    "ProbabilisticUNet",
     "StochasticEnsemble",
     "Training",
     "UNet",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,11 @@ class TrainingSet:
 
     def __repr__(self) -> str:
         return f"TrainingSet({', '.join(item.id for item in self._items)})"  # the same in every process
+
+    @cached_property
+    def rater_pixels(self) -> int:
+        """Annotated pixels of all raters' maps, each map counted (0 when they were not asked for)."""
+        return sum(int((own != UNANNOTATED).sum()) for item in self._items for own in item.raters)
 
     @property
     def raters(self) -> int:

@@ -8,9 +8,22 @@ from typing import Any, Literal, TypeAlias
 
 from alframe.errors import InvalidValue
 
-__all__ = ["AnyNetwork", "DcanResNet", "EdueUNet", "LinkNet", "Network", "NormKind", "OwnNetwork", "UNet"]
+__all__ = [
+    "AnyNetwork",
+    "DcanResNet",
+    "EdueUNet",
+    "HeteroscedasticUNet",
+    "LinkNet",
+    "Network",
+    "NormKind",
+    "OwnNetwork",
+    "ProbUNet",
+    "UNet",
+    "WeightDraws",
+]
 
 NormKind: TypeAlias = Literal["instance", "group", "batch"]
+WeightDraws: TypeAlias = Literal["gaussian", "dropout", "fixed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +152,61 @@ class EdueUNet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbUNet:
+    """A U-Net with a latent code of `latent` dimensions (Kohl et al. 2018) and drawn weights (Hu et al. 2019).
+
+    Three convolutions with ReLU a level, without normalisation, of `features` channels (the finest level first); the
+    same encoder twice more, for the prior and the posterior of the code. `weights` says how the last convolution of the
+    decoder gets its weights: ``gaussian`` (variational), ``dropout`` of its input maps at rate `dropout` (0.2 when not
+    given), or ``fixed``.
+
+    Raises:
+        InvalidValue: when a field is out of range.
+    """
+
+    type: Literal["prob_unet"] = "prob_unet"
+    features: tuple[int, ...] = (32, 64, 128, 192)
+    latent: int = 6
+    weights: WeightDraws = "gaussian"
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_backbone("prob_unet", self.features, self.weights, self.dropout)
+        if self.latent < 1:
+            raise InvalidValue(f"prob_unet: latent must be at least 1, got {self.latent}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeteroscedasticUNet:
+    """The backbone of :class:`ProbUNet` whose logits are Gaussian, with a mean and a σ of their own at every pixel.
+
+    Kendall & Gal 2017. `weights` and `dropout` are those of :class:`ProbUNet`.
+
+    Raises:
+        InvalidValue: when a field is out of range.
+    """
+
+    type: Literal["heteroscedastic_unet"] = "heteroscedastic_unet"
+    features: tuple[int, ...] = (32, 64, 128, 192)
+    weights: WeightDraws = "dropout"
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_backbone("heteroscedastic_unet", self.features, self.weights, self.dropout)
+
+
+def _check_backbone(network: str, features: tuple[int, ...], weights: WeightDraws, dropout: float | None) -> None:
+    if not 2 <= len(features) <= 7 or any(width < 1 for width in features):
+        raise InvalidValue(f"{network}: features needs 2 to 7 positive channel counts, got {features}")
+    if dropout is None:
+        return
+    if weights != "dropout":
+        raise InvalidValue(f"{network}: dropout is for weights: dropout, not for weights: {weights}")
+    if not 0 < dropout < 1:
+        raise InvalidValue(f"{network}: dropout must be between 0 and 1, got {dropout}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNetwork:
     """A network of your own: `type` is ``package.module:factory``, `params` its keyword arguments.
 
@@ -169,5 +237,5 @@ def _check_dropout(network: str, rate: float) -> None:
 
 Network: TypeAlias = UNet | DcanResNet | LinkNet | OwnNetwork
 """Networks that give one prediction: what most learners may be given."""
-AnyNetwork: TypeAlias = Network | EdueUNet
+AnyNetwork: TypeAlias = Network | EdueUNet | ProbUNet | HeteroscedasticUNet
 """All that a checkpoint may hold; those beyond :data:`Network` belong to one learner each."""

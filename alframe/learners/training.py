@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from alframe.errors import InvalidValue, NonFiniteError
-from alframe.learners.application import rounded_up
 from alframe.learners.augmentation import augment_geometry, augment_intensity, augment_stain, source_shape
+from alframe.learners.canvas import rounded_up
 from alframe.learners.checkpoints import ModelCard, read_card, restore, save_model
 from alframe.learners.computing import computing
 from alframe.learners.dataset import Patch, TrainingSet

@@ -12,10 +12,30 @@ from alframe.errors import InvalidValue
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
 from alframe.learners.nets.edue_unet import EdueUNetModule
 from alframe.learners.nets.linknet import LinkNetModule
+from alframe.learners.nets.prob_unet import HeteroscedasticUNetModule, ProbUNetModule
 from alframe.learners.nets.unet import UNetModule
-from alframe.learners.networks import AnyNetwork, DcanResNet, EdueUNet, LinkNet, OwnNetwork, UNet
+from alframe.learners.networks import (
+    AnyNetwork,
+    DcanResNet,
+    EdueUNet,
+    HeteroscedasticUNet,
+    LinkNet,
+    OwnNetwork,
+    ProbUNet,
+    UNet,
+)
 
-__all__ = ["DcanResNetModule", "EdueUNetModule", "LinkNetModule", "UNetModule", "build", "divisor_of", "outputs_of"]
+__all__ = [
+    "DcanResNetModule",
+    "EdueUNetModule",
+    "HeteroscedasticUNetModule",
+    "LinkNetModule",
+    "ProbUNetModule",
+    "UNetModule",
+    "build",
+    "divisor_of",
+    "outputs_of",
+]
 
 
 def build(network: AnyNetwork, *, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
@@ -34,6 +54,10 @@ def build(network: AnyNetwork, *, spatial_dims: int, in_channels: int, out_chann
             return LinkNetModule(network, **shape)
         case EdueUNet():
             return EdueUNetModule(network, **shape)
+        case ProbUNet():
+            return ProbUNetModule(network, **shape)
+        case HeteroscedasticUNet():
+            return HeteroscedasticUNetModule(network, **shape)
         case OwnNetwork():
             return _build_own(network, shape)
 
