@@ -11,6 +11,8 @@ import { inviteOf, redeem, signInForm } from "./views/signin.js";
 
 const VIEWS = {
   label: { title: "Label", scope: "annotate", load: async () => (await import("./views/label.js")).LabelView },
+  review: { title: "Review", scope: "review", load: async () => (await import("./views/review.js")).ReviewView },
+  admin: { title: "Campaign", scope: "admin", load: async () => (await import("./views/admin.js")).AdminView },
 };
 const THEMES = { auto: ["auto", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] };
 
@@ -157,6 +159,9 @@ class App {
 
   get view() { return this.#view; }
 }
+
+// the frame of the drawing area tells where the keys go; with a pointer in the hand nobody needs it
+for (const [event, input] of [["keydown", "keys"], ["pointerdown", "pointer"]]) addEventListener(event, () => { document.documentElement.dataset.input = input; }, true);
 
 const app = new App();
 app.start();

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,10 +15,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from alframe import compose, config
+from alframe.testing.data import write_histology, write_volumes
+
+from .serving import Campaign, Desk, watched
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 STATIC = Path(__file__).resolve().parents[3] / "alframe" / "annotator" / "static"
+
+OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage"]
 
 PRELUDE = """
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -77,3 +85,90 @@ def packed(array: NDArray[np.uint8]) -> str:
 def unpacked(text: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An array of bytes from the browser."""
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(shape)
+
+
+CAMPAIGN = """\
+name: glands
+seed: 1
+workdir: work
+data: {root: data, manifest: manifest.csv, classes: [background, gland], instances: true}
+learner: {type: mc_dropout}
+strategy: {type: uncertainty, measure: bald, window: 40, stride: 8}
+initial: {queries: 2}
+batch: 3
+oracle: {type: human}
+budget: {rounds: 2}
+"""
+
+
+VOLUMES = """\
+name: bodies
+seed: 1
+workdir: work
+data: {root: data, images: images/*.nii.gz, masks: labels/*.nii.gz, classes: [background, body, cap]}
+learner: {type: mc_dropout}
+strategy: {type: uncertainty, measure: bald, window: [8, 24, 24], stride: 8}
+initial: {queries: 2}
+batch: 3
+oracle: {type: human}
+budget: {rounds: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """As `served`, with volumes of three classes."""
+    folder = tmp_path_factory.mktemp("volumes")
+    write_volumes(folder / "data", count=12, shape=(14, 32, 32), seed=1)
+    (folder / "c.yaml").write_text(VOLUMES)
+    compose.ingest(config.load(folder / "c.yaml"))
+    campaign = Campaign(folder / "c.yaml")
+    campaign.serve()
+    yield campaign
+    campaign.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """A served campaign of generated histology, without tasks yet; each test asks its own."""
+    folder = tmp_path_factory.mktemp("served")
+    write_histology(folder / "data", count=16, size=48, seed=3)
+    (folder / "c.yaml").write_text(CAMPAIGN)
+    compose.ingest(config.load(folder / "c.yaml"))
+    campaign = Campaign(folder / "c.yaml")
+    campaign.serve()
+    yield campaign
+    campaign.stop()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Desk]]:
+    """Opens a link in a browser context of its own; every page is watched for errors."""
+    with ExitStack() as stack:
+
+        def open_(link: str, *, expected: Sequence[str] = (), **options: Any) -> Desk:
+            context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+            stack.callback(context.close)
+            stack.enter_context(watched(context, expected))
+            page = context.new_page()
+            page.goto(link)
+            return Desk(page)
+
+        yield open_
+
+
+@pytest.fixture
+def profile(browser: Browser, chromium: str, tmp_path: Path) -> Iterator[Callable[[str], Desk]]:
+    """Opens a link in a browser of its own that keeps its profile in the test's folder: it can be killed, and comes back."""
+    opened: list[BrowserContext] = []
+
+    def open_(link: str) -> Desk:
+        context = browser.browser_type.launch_persistent_context(
+            tmp_path, executable_path=chromium, args=OPTIONS, viewport={"width": 1280, "height": 800}
+        )
+        opened.append(context)
+        context.pages[0].goto(link)
+        return Desk(context.pages[0])
+
+    yield open_
+    opened[-1].close()

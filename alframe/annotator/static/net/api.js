@@ -20,7 +20,16 @@ export class Api {
   }
 
   /** The response to a call; throws Problem or Offline. `raw` bodies are sent as they are. */
-  async call(method, path, { json, raw, type, headers = {}, signal, keepalive } = {}) {
+  async call(method, path, options) {
+    try { return await this.#once(method, path, options); } catch (error) {
+      if (!(error instanceof Problem) || !/csrf$/.test(error.body.type ?? "") || path === "session") throw error;
+      // another tab signed in meanwhile: the cookie is new, and so is what goes with it
+      this.csrf = (await (await this.#once("GET", "session")).json()).csrf ?? "";
+      return this.#once(method, path, options);
+    }
+  }
+
+  async #once(method, path, { json, raw, type, headers = {}, signal, keepalive } = {}) {
     const sent = { ...headers };
     if (method !== "GET") sent["X-CSRF-Token"] = this.csrf;
     let body = raw;

@@ -15,7 +15,7 @@ export function contextPanel(bench) {
   const [y0, x0, y1, x1] = context.box;
   const draw = async () => {
     const picture = await bench.assets.context(bench.editor.z).catch(() => null);
-    const wide = canvas.clientWidth || 240, high = Math.min(180, Math.round((wide * context.height) / context.width)), ratio = devicePixelRatio || 1;
+    const wide = canvas.parentElement.clientWidth || 240, high = Math.min(148, Math.round((wide * context.height) / context.width)), ratio = devicePixelRatio || 1;
     const scale = Math.min(wide / context.width, high / context.height);
     Object.assign(canvas, { width: Math.round(context.width * scale * ratio), height: Math.round(context.height * scale * ratio) });
     canvas.style.width = `${context.width * scale}px`;
@@ -109,7 +109,7 @@ export function modelPanel(bench) {
   const compare = () => {
     const { suggestion, labels } = bench.editor;
     const differing = suggestion ? labels.differing(suggestion) : null;
-    if (differing !== null) state.textContent = differing ? `${count(differing)} pixels differ from the suggestion` : "Exactly as suggested; look twice before you submit";
+    if (differing !== null) state.textContent = differing ? `${count(differing)} pixels unlike its suggestion` : "Exactly as it suggested: look twice";
   };
   const changed = () => {
     clearTimeout(timer);
@@ -117,7 +117,7 @@ export function modelPanel(bench) {
   };
   return {
     element: panel("Model", task.prefill ? state : null, buttons, outline?.element, heat?.element, heat ? scale : null,
-      task.prefill ? h("label", { class: "check" }, start, h("span", {}, "Begin tasks with the suggestion")) : null),
+      task.prefill ? h("label", { class: "check" }, start, h("span", {}, "Start tasks from it")) : null),
     update,
     changed,
   };
@@ -154,5 +154,5 @@ export function viewPanel(bench) {
     level.value.textContent = round((low + high) / 2);
     window.value.textContent = round(high - low);
   };
-  return { element: panel("View", ...parts), update };
+  return { element: panel("Drawing", ...parts), update };
 }

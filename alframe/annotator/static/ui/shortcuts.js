@@ -47,11 +47,12 @@ const typing = (target) => target.closest?.("input:not([type=range]):not([type=c
 export function bind(bench) {
   const handle = (event) => {
     if (dialogOpen() || typing(event.target) || event.isComposing) return;
-    const on = event.target.closest?.(".stage"), control = event.target.closest?.("button, a, input, summary");
+    // keys go where the pointer is: a button that was pressed last keeps the focus, but nobody means it
+    const on = event.target.closest?.(".stage") || bench.hover, control = event.target.closest?.("button, a, input, summary");
     for (const one of SHORTCUTS) {
       if (!one.match(event) || (event.type === "keyup" && !one.up)) continue;
       if (one.stage && !on && control) continue;
-      if (/^(Arrow|Page)/.test(event.key) && control?.matches("input")) continue;
+      if (!on && /^(Arrow|Page)/.test(event.key) && control?.matches("input")) continue;
       if (!bench.settings.letters && event.key.length === 1 && !on && !event.ctrlKey && !event.metaKey) continue;
       event.preventDefault();
       one.run(bench, event);

@@ -18,13 +18,14 @@ export class Stage {
   #scratch = new Uint32Array(0);
   #destroyed = false;
 
-  constructor(width, height, label) {
+  /** Several stages of one size may share a `view`: then they move together (`onView` has to redraw the others). */
+  constructor(width, height, label, view = new View(width, height)) {
     Object.assign(this, { width, height, image: null, heat: null, heatAlpha: 0.6, outline: null, labelsShown: true, table: null });
     this.plane = new Uint8Array(width * height);
     this.drawMarks = () => {};
     this.onView = () => {};
     this.frames = { work: 0, count: 0 };
-    this.view = new View(width, height);
+    this.view = view;
     this.overlay = Object.assign(document.createElement("canvas"), { width, height });
     this.layers = ["image", "labels", "marks"].map((name) => h("canvas", { class: `layer ${name}`, "aria-hidden": "true" }));
     this.element = h("div", { class: "stage", tabindex: "0", role: "application", "aria-label": label, "aria-roledescription": "drawing area" }, ...this.layers);
@@ -54,6 +55,9 @@ export class Stage {
     this.schedule();
     this.onView();
   }
+
+  /** The shared view moved: draw what it shows now. */
+  follow() { this.#viewChanged = true; this.schedule(); }
 
   imageChanged() { this.#imageChanged = true; this.schedule(); }
   marksChanged() { this.#marksChanged = true; this.schedule(); }

@@ -7,7 +7,6 @@
 
 import { BACKGROUND, OPEN } from "../core/labels.js";
 import { Editor, MOST_SIZE } from "../core/editor.js";
-import { paintTable } from "../core/pixels.js";
 import { h, iconButton } from "./dom.js";
 import { keyboardCursor } from "./cursor.js";
 import { drawMarks } from "./marks.js";
@@ -16,7 +15,8 @@ import { classPanel, contextPanel, modelPanel, viewPanel } from "./panels.js";
 import { listen } from "./pointer.js";
 import { bind, help } from "./shortcuts.js";
 import { sliceBar } from "./slices.js";
-import { Stage, contour } from "./stage.js";
+import { Stage } from "./stage.js";
+import { viewing } from "./viewing.js";
 
 const BUTTONS = [
   ["brush", "Brush", "B"], ["eraser", "Eraser", "E"], ["polygon", "Polygon", "P"], ["fill", "Fill", "F"], ["suggestion", "Suggestion brush", "M"],
@@ -62,9 +62,10 @@ export class Workbench {
     const bar = h("div", { class: "tools", role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" },
       ...this.tools.values(), h("hr"), this.back, this.forth, h("hr"), ...zoom, h("span", { class: "push" }), iconButton("help", "Keys", { onclick: () => help(this.settings) }, "?"));
     this.slices = sliceBar(this);
-    this.parts = [contextPanel(this), classPanel(this), modelPanel(this), viewPanel(this), this.slices].filter(Boolean);
+    this.parts = [contextPanel(this), classPanel(this), viewPanel(this), modelPanel(this), this.slices].filter(Boolean);
     this.veil = h("div", { class: "veil", hidden: true });
-    const middle = h("div", { class: "middle" }, this.stage.element, this.slices?.element, this.veil, this.live);
+    this.banner = h("div", { class: "banner", role: "status", hidden: true });
+    const middle = h("div", { class: "middle" }, this.banner, this.stage.element, this.slices?.element, this.veil, this.live);
     const side = h("aside", { class: "panels", "aria-label": "Task" }, h("div", { class: "scroll", tabindex: "-1" }, ...this.parts.filter((part) => part !== this.slices).map((part) => part.element)),
       h("div", { class: "footer" }, ...this.job.footer));
     this.element = h("div", { class: "bench" }, bar, middle, side);
@@ -143,6 +144,12 @@ export class Workbench {
     });
   }
 
+  /** A line above the image, or none. */
+  tell(content) {
+    this.banner.replaceChildren(...(content ?? []));
+    this.banner.hidden = !content;
+  }
+
   say(text) { this.live.textContent = text; }
 
   /** No strokes while something is decided; `veil` covers the image with a message. */
@@ -160,6 +167,7 @@ export class Workbench {
   useTool(name) {
     if (!this.tools.has(name)) return;
     if (name !== this.editor.tool) this.drawn(() => { this.editor.up(); this.editor.cancel(); });
+    if (name === "suggestion") this.job.onSuggestionSeen?.();
     this.penDown = false;
     this.editor.tool = name;
     this.say(BUTTONS.find((one) => one[0] === name)[1]);
@@ -223,7 +231,12 @@ export class Workbench {
 
   replace(data) { this.drawn(() => this.editor.replace(data)); }
   clear() { this.replace(new Uint8Array(this.editor.labels.data.length)); }
-  takeSuggestion() { if (this.assets.suggestion) this.replace(this.assets.suggestion); }
+
+  takeSuggestion() {
+    if (!this.assets.suggestion) return;
+    this.job.onSuggestionSeen?.();
+    this.replace(this.assets.suggestion);
+  }
 
   copyFrom(step) {
     const { labels, z } = this.editor, from = z + step;
@@ -235,72 +248,6 @@ export class Workbench {
 
   submit() { if (!this.editor.frozen) this.job.submit(); }
   decline() { if (!this.editor.frozen) this.job.decline?.(); }
-
-  // -- view
-
-  setOpacity(opacity) {
-    this.settings.opacity = opacity;
-    this.stage.table = paintTable(this.job.task.classes, opacity, Math.min(1, 0.35 + opacity));
-    this.stage.labelsChanged();
-    this.refresh();
-  }
-
-  setHeat(alpha) {
-    this.settings.heatOpacity = this.stage.heatAlpha = alpha;
-    this.stage.imageChanged();
-  }
-
-  toggle(name, on = !this.shown[name]) {
-    const has = { labels: true, heat: this.job.task.uncertainty, outline: this.assets.suggestion };
-    this.shown[name] = Boolean(on && has[name]);
-    this.stage.labelsShown = this.shown.labels;
-    this.say(`${{ labels: "Labels", heat: "Uncertainty", outline: "Suggestion" }[name]} ${this.shown[name] ? "shown" : "hidden"}`);
-    if (this.shown.outline) this.job.onSuggestionSeen?.();
-    if (name === "labels") this.stage.labelsChanged(); else this.goSlice(this.editor.z);
-    this.refresh();
-  }
-
-  setWindow(window, level) {
-    Object.assign(this.assets.window, { low: level - window / 2, high: level + window / 2 });
-    this.goSlice(this.editor.z);
-  }
-
-  autoWindow() {
-    const { low, high } = this.job.task.image;
-    if (this.assets.grey) this.setWindow(high - low, (low + high) / 2);
-  }
-
-  zoom(factor) {
-    const { view } = this.stage;
-    const at = this.cursor ? view.toScreen(this.cursor.x, this.cursor.y) : this.hover ? view.toScreen(...this.hover) : [view.viewWidth / 2, view.viewHeight / 2];
-    view.zoomAt(...at, factor);
-    this.stage.viewChanged();
-  }
-
-  fit() { this.stage.view.fit(); this.stage.viewChanged(); }
-
-  step(by) { this.goSlice(Math.max(0, Math.min(this.assets.shape[0] - 1, this.editor.z + by))); }
-
-  /** Show slice z; the last call wins when pictures come late. */
-  async goSlice(z) {
-    const { editor, stage, assets } = this, [, height, width] = assets.shape;
-    if (z !== editor.z) this.drawn(() => { editor.up(); editor.cancel(); });
-    editor.z = z;
-    stage.plane = editor.labels.plane(z);
-    stage.outline = this.shown.outline && assets.suggestion ? contour(assets.suggestion.subarray(z * height * width, (z + 1) * height * width), width, height) : null;
-    stage.labelsChanged();
-    this.refresh();
-    const wanted = (this.reading = {});
-    try {
-      const [image, heat] = await Promise.all([assets.slice(z), this.shown.heat ? assets.heatOf(z) : null]);
-      if (this.reading !== wanted) return;
-      Object.assign(stage, { image, heat });
-      stage.imageChanged();
-      assets.prefetch(z);
-    } catch (error) {
-      if (error.name !== "AbortError") note(`This slice could not be loaded: ${error.message}`, { kind: "bad" });
-    }
-  }
 }
 
-Object.assign(Workbench.prototype, keyboardCursor);
+Object.assign(Workbench.prototype, keyboardCursor, viewing);

@@ -46,21 +46,22 @@ export async function declineOf(skips) {
   return { outcome: radios.map((label) => label.querySelector("input")).find((input) => input.checked).value, reason: reason.value.trim() };
 }
 
-/** The body of a submission. `work`: {task, labels, outcome, reason, shown, suggestion, active, wall, supersedes}. */
-export async function bodyOf({ task, labels, outcome, reason = "", shown, suggestion, active, wall, supersedes = null, ...where }) {
+/** The body of a submission. `lease` (or the `task`'s id, of a decision) says what it answers; the rest is as the rater saw it. */
+export async function bodyOf({ lease, task, shape, classMap, labels, outcome, reason, shown, prefill, suggestion, active, wall, supersedes }) {
   const carries = outcome === "labeled" || outcome === "empty_confirmed";
-  const data = outcome === "empty_confirmed" ? new Uint8Array(labels.data.length) : labels.data;
+  const data = outcome === "empty_confirmed" ? new Uint8Array(labels.data.length) : labels.data.slice();
   return {
-    ...where,
+    lease,
+    task,
     outcome,
     reason: reason || undefined,
-    mask: carries ? await packMask(data.slice(), task.shape) : null,
-    class_map: task.class_map,
+    mask: carries ? await packMask(data, shape) : null,
+    class_map: classMap,
     prefill_shown: shown,
-    prefill_sha256: shown ? task.prefill.sha256 : undefined,
+    prefill_sha256: shown ? prefill : undefined,
     pixels_changed: carries && shown && suggestion ? labels.differing(suggestion) : undefined,
     active_ms: active,
-    wall_ms: wall,
+    wall_ms: Math.max(0, wall),
     client: CLIENT,
     supersedes: supersedes ?? undefined,
   };

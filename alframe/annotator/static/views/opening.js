@@ -4,6 +4,9 @@ import { unpackDraft } from "../core/codec.js";
 import { ask } from "../ui/dialog.js";
 import { ago, h } from "../ui/dom.js";
 
+/** Under which name this browser keeps a draft; a correction has one of its own. */
+export const draftKey = ({ campaign, rater }, lease, correction = false) => `${campaign}/${rater}/${correction ? "correction/" : ""}${lease}`;
+
 const tagOf = (response) => (response.headers.get("ETag") ?? "").replace(/^W\//, "").replaceAll('"', "");
 
 async function readable(bytes, size) {
