@@ -8,10 +8,10 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # extras that the checks need; what is installed is remembered by a stamp in .venv
-EXTRAS := test,lint,onnx,postgres,s3
+EXTRAS := test,lint,onnx,postgres,s3,label-studio
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types layers docs bench check clean
+.PHONY: help demo test slow lint types layers docs bench check clean label-studio
 
 help:
 	@echo "make demo    install, run two real campaigns on generated histology, print where the report is"
@@ -20,7 +20,8 @@ help:
 	@echo "make check   lint, types and layers"
 	@echo "make docs    run the code in README.md and docs/"
 	@echo "make bench   the benchmarks, quickly"
-	@echo "make clean   remove .venv and the demo"
+	@echo "make label-studio   install Label Studio, for its tests, into an environment of its own"
+	@echo "make clean   remove the environments and the demo"
 
 demo: $(VENV)/.installed
 	$(BIN)/alframe demo
@@ -51,8 +52,16 @@ bench: $(VENV)/.installed-tests
 		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick; \
 	done
 
+label-studio: .venv-label-studio/.installed
+
+.venv-label-studio/.installed: constraints-label-studio.txt
+	@echo "installing Label Studio into .venv-label-studio (two minutes)"
+	$(PYTHON) -m venv .venv-label-studio
+	.venv-label-studio/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-label-studio.txt label-studio
+	@touch $@
+
 clean:
-	rm -rf $(VENV) alframe-demo
+	rm -rf $(VENV) .venv-label-studio alframe-demo
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "alframe needs Python 3.11 or newer; set PYTHON=/path/to/python")'

@@ -27,7 +27,8 @@ from alframe.types import LabelMap, Outcome
 __all__ = ["Intake", "Refusal", "Said", "refusals"]
 
 _REFUSED, _CLEARED, _DELETED, _RESTORED = "bridge.refused", "bridge.cleared", "bridge.deleted", "bridge.restored"
-_ACTIONS = (_REFUSED, _CLEARED, _DELETED, _RESTORED)
+_READ = "bridge.read"
+_ACTIONS = (_REFUSED, _CLEARED, _DELETED, _RESTORED, _READ)
 _NAMESPACE = uuid.UUID("6f0cfe0e-8a7b-5d0f-9a8d-1c8b0a6f7c11")
 _ADDRESS = re.compile(r"^submission \S+ to task \S+: ")
 """What the desk begins its errors with; the author of a file knows nothing of ids."""
@@ -89,9 +90,12 @@ class Intake:
             if not one.repeat and one.standing is not Standing.ADJUDICATION:
                 self._remember(one)
         own = [one for one in desk.ledger.events(campaign=campaign, actions=_ACTIONS) if one.payload["tool"] == tool]
+        self.mark = ""
         self._gone: set[str] = set()
         for event in own:
-            if event.action in (_DELETED, _RESTORED):
+            if event.action == _READ:
+                self.mark = event.object
+            elif event.action in (_DELETED, _RESTORED):
                 change = self._gone.add if event.action == _DELETED else self._gone.discard
                 change(event.object)
         self._open = {one.source: one for one in refusals(desk.ledger, campaign) if one.tool == tool}
@@ -112,6 +116,10 @@ class Intake:
     def problems(self) -> dict[str, str]:
         """What was refused in this pass, by source."""
         return dict(self._problems)
+
+    def known(self, task: str) -> tuple[str, ...]:
+        """The sources of a task of which some version was taken before, and that were not gone at the last look."""
+        return tuple(s for s, one in self._of_source.items() if one.task == task and one.id not in self._gone)
 
     def seen(self, source: str) -> None:
         """`source` is there but cannot be looked at now: it is neither deleted nor repaired."""
@@ -188,8 +196,11 @@ class Intake:
         if known is None or (known.version, known.problem) != (version, problem):
             self._note(_REFUSED, source, {"version": version, "problem": problem})
 
-    def finish(self) -> None:
-        """Record what was repaired, what is gone from the tool, and what came back. Only after all sources were gone over."""
+    def finish(self, *, mark: str = "") -> None:
+        """Record what was repaired, what is gone from the tool, and what came back. Only after all sources were gone over.
+
+        `mark` is the bridge's own sign of how far it has read; the next pass finds the latest one as :attr:`mark`.
+        """
         for source in self._open.keys() - self._problems.keys() - self._unread:
             self._note(_CLEARED, source, {})
         for source, one in self._of_source.items():
@@ -198,6 +209,8 @@ class Intake:
                 self._note(_DELETED, one.id, facts)
             elif source in self._present and one.id in self._gone:
                 self._note(_RESTORED, one.id, facts)
+        if mark not in ("", self.mark):
+            self._note(_READ, mark, {})
 
     def _note(self, action: str, object: str, payload: dict[str, Any]) -> None:
         actor = Credential(rater=self._tool, kind="asserted")

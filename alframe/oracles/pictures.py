@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from alframe.ports import Pool
 from alframe.types import Box
 
-__all__ = ["as_bytes", "context", "grey_window", "png", "visible"]
+__all__ = ["as_bytes", "context", "framed", "grey_window", "png", "visible"]
 
 _FRAME = (255, 196, 0)
 _LARGEST = 1024
@@ -66,3 +66,11 @@ def context(pool: Pool, item: str, box: Box) -> bytes | None:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()
+
+
+def framed(plane: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """A picture (Y, X, 3) with a frame of one pixel around a box; no pixel of the box itself is touched."""
+    picture = Image.fromarray(plane).convert("RGB")
+    (top, left), (bottom, right) = box.start, box.stop
+    ImageDraw.Draw(picture).rectangle((left - 1, top - 1, right, bottom), outline=_FRAME)
+    return np.asarray(picture)

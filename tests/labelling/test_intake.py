@@ -162,3 +162,22 @@ def test_a_revoked_rater_is_refused_and_nobody_else(desk: LabellingDesk) -> None
     intake = take(desk, {("q0", "anna"): 0, ("q0", "bo"): 1})
     assert list(intake.problems) == ["anna's q0"]
     assert list(standing(desk)) == [("q0", "bo")]
+
+
+def test_a_pass_leaves_its_mark_for_the_next(desk: LabellingDesk) -> None:
+    marks = []
+    for mark in ("", "monday", "monday", "tuesday"):
+        intake = Intake(desk, CAMPAIGN, "tool")
+        marks.append(intake.mark)
+        intake.finish(mark=mark)
+        assert Intake(desk, CAMPAIGN, "another tool").mark == ""
+    assert marks == ["", "", "monday", "monday"]
+    assert [event.object for event in desk.ledger.events(actions=["bridge.read"])] == ["monday", "tuesday"]
+
+
+def test_what_was_taken_of_a_task_is_known_while_it_is_there(desk: LabellingDesk) -> None:
+    take(desk, {("q0", "anna"): 0, ("q0", "bo"): 1, ("q1", "bo"): 1})
+    assert Intake(desk, CAMPAIGN, "tool").known("q0") == ("anna's q0", "bo's q0")
+    assert Intake(desk, CAMPAIGN, "another tool").known("q0") == ()
+    take(desk, {("q0", "bo"): 1, ("q1", "bo"): 1})
+    assert Intake(desk, CAMPAIGN, "tool").known("q0") == ("bo's q0",)
