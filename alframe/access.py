@@ -10,8 +10,9 @@ from alframe.config import Change, Config, changes, loads
 from alframe.errors import InvalidValue, NotFound
 from alframe.labelling import LabellingLedger
 from alframe.ports import Ledger, Predictor
+from alframe.types import ArtifactRef
 
-__all__ = ["common", "labelling", "ledger", "pending_changes", "predictor", "upgrade"]
+__all__ = ["checkpoints", "common", "labelling", "ledger", "pending_changes", "predictor", "upgrade"]
 
 
 def ledger(config: Config) -> Ledger:
@@ -69,6 +70,24 @@ def common(configs: Sequence[Config]) -> Config:
     return first
 
 
+def checkpoints(config: Config, index: int | None = None) -> tuple[int, tuple[ArtifactRef, ...]]:
+    """The round (the last one with a model, or `index`) and its members' checkpoints, in member order.
+
+    Raises:
+        NotFound: when the campaign, or a model of that round, does not exist.
+    """
+    with ledger(config) as opened:
+        rounds = [one.index for one in opened.rounds(config.name)]
+        for one in reversed(rounds) if index is None else [index] * (index in rounds):
+            stored = opened.artifacts(config.name, one)
+            members = [stored.get(f"member/{member}") for member in range(config.learner.value.members)]
+            found = tuple(ref for ref in members if ref is not None)
+            if found and len(found) == len(members):
+                return one, found
+    which = "" if index is None else f" in round {index}"
+    raise NotFound(f"campaign {config.name!r} trained no model{which or ' yet'}")
+
+
 def predictor(config: Config) -> Predictor:
     """The model that a campaign trained last.
 
@@ -78,15 +97,9 @@ def predictor(config: Config) -> Predictor:
         ArtifactDamaged: when a checkpoint does not match its hash.
     """
     artifacts = compose.open_artifacts(config)
-    with ledger(config) as opened:
-        for one in reversed(opened.rounds(config.name)):
-            stored = opened.artifacts(config.name, one.index)
-            members = [stored.get(f"member/{member}") for member in range(config.learner.value.members)]
-            weights = [artifacts.get(ref) for ref in members if ref is not None]
-            if weights and len(weights) == len(members):
-                made: Predictor = config.learner.value.predictor(weights, compose.compute(config))
-                return made
-    raise NotFound(f"campaign {config.name!r} trained no model yet")
+    weights = [artifacts.get(ref) for ref in checkpoints(config)[1]]
+    made: Predictor = config.learner.value.predictor(weights, compose.compute(config))
+    return made
 
 
 def upgrade(config: Config) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "open_artifacts",
     "open_campaign",
     "open_desk",
+    "open_executor",
     "open_labelling",
     "open_ledger",
     "open_office",
@@ -214,7 +215,7 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
         pool=pool,
         ledger=ledger,
         artifacts=open_artifacts(config),
-        executor=_executor(config),
+        executor=open_executor(config),
         learner=config.learner.value,
         strategy=config.strategy.value,
         oracle=_oracle(config, pool),
@@ -367,7 +368,8 @@ def _environment(ray: Ray) -> dict[str, str]:
     return {**ray.variables, **{name: os.environ[name] for name in ray.forward}}
 
 
-def _executor(config: Config) -> Executor:
+def open_executor(config: Config) -> Executor:
+    """Where the work of a configuration runs."""
     ray, threads = config.ray, config.runtime.threads
     if ray is None:
         from alframe.runtime import InlineExecutor

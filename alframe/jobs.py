@@ -90,20 +90,22 @@ def fit_member(context: FitContext, job: FitJob) -> Checkpoint:
 class Model:
     """The round's predictor, rebuilt from checkpoints once on each worker that needs it.
 
-    The seed of a prediction is its identity (campaign seed, round, item): scoring, pre-fill and evaluation of one
-    item in one round see the very same stochastic passes.
+    `checkpoints`, in member order, are names of artifacts or the weights themselves. The seed of a prediction is its
+    identity (campaign seed, round, item): scoring, pre-fill and evaluation of one item in one round see the very same
+    stochastic passes.
     """
 
     learner: Learner
     artifacts: Artifacts
-    checkpoints: tuple[ArtifactRef, ...]
+    checkpoints: tuple[ArtifactRef | bytes, ...]
     compute: Compute
     seed: int
     round: int
 
     @cached_property
     def _predictor(self) -> Predictor:
-        return self.learner.predictor([self.artifacts.get(ref) for ref in self.checkpoints], self.compute)
+        weights = [one if isinstance(one, bytes) else self.artifacts.get(one) for one in self.checkpoints]
+        return self.learner.predictor(weights, self.compute)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_predictor"}

@@ -27,6 +27,7 @@ FLAGS = {
     "alframe stop": ["FILE", "--reason"],
     "alframe report": ["FILE...", "--output", "--json"],
     "alframe export": ["FILE", "KIND", "--output", "--format", "--split", "--json"],
+    "alframe evaluate": ["FILE...", "--round", "--checkpoint", "--split", "--output", "--json"],
     "alframe fsck": ["FILE", "--repair", "--grace", "--json"],
     "alframe replay": ["FILE", "--metrics", "--json"],
     "alframe doctor": ["--folder", "--config", "--json"],
