@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from alframe.annotator.problems import Refused
 from alframe.types import Outcome
@@ -17,6 +19,17 @@ Hash = Annotated[str, Field(pattern=_SHA256)]
 Identity = Annotated[str, Field(pattern=_UUID)]
 Name = Annotated[str, Field(pattern=r"^[\w.:@ -]{1,200}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+_MARKUP = re.compile(r"<\s*[A-Za-z/!?]")
+
+
+def _plain(text: str) -> str:
+    """Text that people read: what looks like markup is refused, although every page shows it as text."""
+    if _MARKUP.search(text):
+        raise PydanticCustomError("markup", "expected plain text; a `<` may not begin a tag")
+    return text
+
+
+Plain = AfterValidator(_plain)
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -45,7 +58,7 @@ class SubmissionIn(_In):
     lease: Name | None = None
     task: Name | None = None
     outcome: Annotated[Outcome, Field(strict=False)]
-    reason: Annotated[str, Field(max_length=2000)] = ""
+    reason: Annotated[str, Field(max_length=2000), Plain] = ""
     mask: MaskIn | None = None
     class_map: Hash | Literal[""] = ""
     prefill_shown: bool = False
@@ -53,7 +66,7 @@ class SubmissionIn(_In):
     pixels_changed: Count | None = None
     active_ms: Count | None = None
     wall_ms: Count | None = None
-    client: Annotated[str, Field(max_length=200)] = ""
+    client: Annotated[str, Field(max_length=200), Plain] = ""
     supersedes: Identity | None = None
 
 

@@ -21,9 +21,10 @@ from alframe.types import ArtifactRef
 __all__ = ["Office", "Watch"]
 
 T = TypeVar("T")
-_KEPT = 20.0
-"""A count that took t seconds is kept for this many t, so that counting never takes more than a few per cent of the time."""
-_KEPT_AT_MOST = 2.0
+_KEPT_SECONDS = 1.0
+"""How old a count of the batch's tasks may be, when nothing is known to have changed."""
+_MANY = 5000
+"""Tasks in a batch beyond which a count is kept that long whatever happens: it takes too long to be made for each submission."""
 
 
 class Watch(Protocol):
@@ -52,7 +53,7 @@ class Office:
         self.thumbnail = functools.lru_cache(maxsize=256)(self._thumbnail)
         self.shown_arrays = functools.lru_cache(maxsize=32)(self._shown_arrays)
         self._progress: Brief[tuple[Progress, str]] = Brief(
-            lambda: (desk.ledger.progress(campaign), watch.status()), clock=time.monotonic
+            lambda: (desk.ledger.progress(campaign), watch.status()), seconds=_KEPT_SECONDS, clock=time.monotonic
         )
 
     # -- who may see what
@@ -106,8 +107,10 @@ class Office:
         self.desk.ledger.close()
 
     def changed(self) -> None:
-        """A task was given out, given back or handed in: count again, unless that takes long."""
-        self._progress.forget()
+        """A task was given out, given back or handed in: count again, unless there are too many."""
+        known = self._progress.last()
+        if known is not None and sum(known[0].tasks.values()) <= _MANY:
+            self._progress.forget()
 
     # -- remembered
 
@@ -130,24 +133,25 @@ class Office:
 
 
 class Brief(Generic[T]):
-    """A value that is computed anew when it is older than some times what it cost. Safe in threads."""
+    """A value that is computed anew once it is `seconds` old, or when it was said to be wrong. Safe in threads."""
 
-    def __init__(self, compute: Callable[[], T], *, clock: Callable[[], float]) -> None:
-        self._compute, self._clock = compute, clock
+    def __init__(self, compute: Callable[[], T], *, seconds: float, clock: Callable[[], float]) -> None:
+        self._compute, self._seconds, self._clock = compute, seconds, clock
         self._lock = threading.Lock()
         self._value: T | None = None
-        self._until = self._dear_until = 0.0
+        self._until = 0.0
 
     def __call__(self) -> T:
         with self._lock:
-            began = self._clock()
-            if self._value is None or began >= self._until:
+            if self._value is None or self._clock() >= self._until:
+                self._until = self._clock() + self._seconds
                 self._value = self._compute()
-                cost = self._clock() - began
-                self._until = began + min(_KEPT_AT_MOST, _KEPT * cost)
-                self._dear_until = self._until if cost > 0.005 else 0.0
             return self._value
 
+    def last(self) -> T | None:
+        """The value as it is, however old; None before the first call."""
+        return self._value
+
     def forget(self) -> None:
-        """Compute anew at the next call, unless that is dear."""
-        self._until = self._dear_until
+        """Compute anew at the next call."""
+        self._until = 0.0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alframe.composition import label_arrays
-from alframe.errors import AlframeError, InvalidValue
+from alframe.errors import AlframeError, ConflictError, InvalidValue
 from alframe.labelling.consensus import disagreement
 from alframe.labelling.errors import Forbidden
 from alframe.labelling.ports import LabellingLedger
@@ -171,7 +171,14 @@ class LabellingDesk:
         who.require(Scope.REVIEW)
         if work.outcome is Outcome.SKIPPED:
             raise InvalidValue("a reviewer decides or leaves a task alone; there is no skip")
-        return self._deliver(who, self.ledger.task(task), work, adjudicates=True)
+        found = self.ledger.task(task)
+        if (
+            found.state is TaskState.OPEN
+        ):  # decided again in the transaction; here, so that no mask is stored for nothing
+            raise ConflictError(
+                f"task {task} is open ({found.counted} of {found.replicas} labels); a reviewer decides once all are in"
+            )
+        return self._deliver(who, found, work, adjudicates=True)
 
     def _deliver(
         self, who: Credential, task: Task, work: Work, *, lease: str | None = None, adjudicates: bool = False

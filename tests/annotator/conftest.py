@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,40 +70,44 @@ class Served:
         return self("PUT", f"/submissions/{name}", who, json=body)
 
 
+@contextmanager
+def opened(
+    folder: Path,
+    pool: Pool | None = None,
+    *,
+    door: Door | None = None,
+    lease_seconds: float = 1200.0,
+    asks: bool = True,
+    **fields: Any,
+) -> Iterator[Served]:
+    """A served desk whose ledger and store are in `folder`."""
+    chosen = pool or blobs(6)
+    artifacts = FileArtifacts(folder / "store")
+    desk = LabellingDesk(
+        SqlLabelling(f"sqlite:///{folder}/ledger.db"), artifacts, lease_seconds=lease_seconds, repeat_gap=1
+    )
+    roster = Roster(desk.ledger)
+    for name, scopes in SCOPES.items():
+        roster.add(name, *scopes)
+    tokens = {name: roster.token(name) for name in SCOPES}
+    if asks:
+        desk.ask(tasks_of(chosen, artifacts, CAMPAIGN, **fields))
+    office = Office(desk, chosen, CAMPAIGN, Quiet(), door=door or Door(hosts=("testserver",)), measure="bald")
+    with TestClient(create_app(office), raise_server_exceptions=False) as client:
+        yield Served(desk, chosen, office, client, tokens)
+
+
+@pytest.fixture(scope="session")
+def serve_in() -> Callable[..., AbstractContextManager[Served]]:
+    """Serves a desk in a folder for the length of a block."""
+    return opened
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Makes a served desk."""
-    opened: list[TestClient] = []
-
-    def make(
-        pool: Pool | None = None,
-        *,
-        door: Door | None = None,
-        lease_seconds: float = 1200.0,
-        asks: bool = True,
-        **fields: Any,
-    ) -> Served:
-        chosen = pool or blobs(6)
-        artifacts = FileArtifacts(tmp_path / "store")
-        desk = LabellingDesk(
-            SqlLabelling(f"sqlite:///{tmp_path}/ledger.db"), artifacts, lease_seconds=lease_seconds, repeat_gap=1
-        )
-        roster = Roster(desk.ledger)
-        for name, scopes in SCOPES.items():
-            roster.add(name, *scopes)
-        tokens = {name: roster.token(name) for name in SCOPES}
-        if asks:
-            desk.ask(tasks_of(chosen, artifacts, CAMPAIGN, **fields))
-        door = door or Door(hosts=("testserver",))
-        office = Office(desk, chosen, CAMPAIGN, Quiet(), door=door, measure="bald")
-        client = TestClient(create_app(office), raise_server_exceptions=False)
-        client.__enter__()
-        opened.append(client)
-        return Served(desk, chosen, office, client, tokens)
-
-    yield make
-    for client in opened:
-        client.__exit__(None, None, None)
+    """Makes a served desk that lives as long as the test."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(opened(tmp_path, *arguments, **options))
 
 
 @pytest.fixture
