@@ -2,22 +2,40 @@
 
 Plug-ins are plain dataclasses that know nothing of configuration. A *mirror* has the same fields, refuses unknown ones and
 values of another type, and, once its fields are sound, builds the dataclass (whose own checks may still say no). Nested
-dataclasses are mirrored too; in a union of dataclasses the field ``type`` says which one is meant.
+dataclasses are mirrored too; in a union of dataclasses the field ``type`` says which one is meant. A field that holds a
+learner is itself a plug-in: a mapping with its registered ``type`` and its parameters.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
 
-from alframe.errors import InvalidValue
+from alframe import registry
+from alframe.errors import ExtraMissing, InvalidValue, NotFound
+from alframe.ports import Learner
 
-__all__ = ["STRICT", "adapter", "check", "mirror", "parameters"]
+__all__ = ["STRICT", "adapter", "check", "mirror", "nested_plugin", "parameters", "resolved"]
+
+PLUGGED: dict[Any, str] = {Learner: "alframe.learners"}
+"""Ports whose implementations may be nested in a plug-in, and where those are registered."""
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 """What every section of a configuration obeys."""
@@ -107,8 +125,44 @@ def _union(members: tuple[Any, ...]) -> Any:
     return Union[(chosen, *others)] if others else chosen
 
 
+def nested_plugin(group: str, value: Any) -> Any:
+    """The plug-in of `group` that a mapping describes, built; a value that is built already is left alone.
+
+    Raises:
+        PydanticCustomError: when its type is not known; pydantic's own errors for its parameters.
+    """
+    if not isinstance(value, Mapping):
+        if dataclasses.is_dataclass(value):
+            return value
+        raise PydanticCustomError("dict_type", "a mapping with a key 'type'")
+    name, known = value.get("type"), [plugin.name for plugin in registry.available(group)]
+    if name not in known:
+        raise PydanticCustomError("unknown_type", "unknown type", {"known": ", ".join(known)})
+    try:
+        cls = registry.find(group, str(name))
+        if fault := check(cls):
+            raise InvalidValue(f"the plug-in {name!r} is {fault}")
+    except (ExtraMissing, InvalidValue, NotFound) as error:
+        raise PydanticCustomError("plugin", "{message}", {"message": str(error)}) from error
+    return adapter(cls, str(name)).validate_json(json.dumps(value))
+
+
+def resolved(value: Any) -> Any:
+    """The parameters of a built plug-in, defaults included, as YAML spells them; plug-ins in it say their ``type``."""
+    content = dataclasses.asdict(value)
+    for name, hint in get_type_hints(type(value)).items():
+        if hint in PLUGGED and name in content:
+            inner, group = getattr(value, name), PLUGGED[hint]
+            own = next(p.name for p in registry.available(group) if registry.find(group, p.name) is type(inner))
+            content[name] = {"type": own, **resolved(inner)}
+    return content
+
+
 def _translate(hint: Any) -> Any:
     """The same type with every dataclass in it mirrored."""
+    if hint is Learner:
+        build = partial(nested_plugin, PLUGGED[hint])
+        return Annotated[Any, BeforeValidator(build, json_schema_input_type=dict[str, Any])]
     if _is_dataclass(hint):
         return Annotated[mirror(hint), AfterValidator(_build(hint))]
     origin, inner = get_origin(hint), get_args(hint)

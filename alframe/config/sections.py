@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 from alframe import registry
 from alframe.campaign.settings import Budget, Plateau, Target
 from alframe.config.cluster import Ray
-from alframe.config.mirror import STRICT, adapter, check
+from alframe.config.mirror import STRICT, adapter, check, resolved
 from alframe.errors import ExtraMissing, InvalidValue, NotFound
 from alframe.storage.locations import is_internal, locate
 from alframe.strategies.opinions import Opinions
@@ -53,7 +53,7 @@ class Plugin:
 
     def resolved(self) -> dict[str, Any]:
         """All parameters, defaults included, as the YAML would spell them."""
-        return {"type": self.type, **dataclasses.asdict(self.value)}
+        return {"type": self.type, **resolved(self.value)}
 
 
 def _fail(kind: str, message: str) -> PydanticCustomError:

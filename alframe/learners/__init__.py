@@ -23,6 +23,7 @@ from alframe.learners.networks import (
 from alframe.learners.probabilistic_unet import ProbabilisticUNet
 from alframe.learners.settings import Augmentation, Inference, Training
 from alframe.learners.stochastic import StochasticEnsemble
+from alframe.learners.test_time import TestTimeAugmentation
 
 if TYPE_CHECKING:
     from alframe.learners.checkpoints import ModelCard, load_model, read_card
@@ -46,6 +47,7 @@ __all__ = [
     "ProbUNet",
     "ProbabilisticUNet",
     "StochasticEnsemble",
+    "TestTimeAugmentation",
     "Training",
     "UNet",
     "load_model",

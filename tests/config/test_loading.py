@@ -11,7 +11,7 @@ import pytest
 
 from alframe import config, templates
 from alframe.config.reference import reference
-from alframe.errors import ConflictError, InvalidValue
+from alframe.errors import ConfigurationError, ConflictError, InvalidValue
 from alframe.testing.plugins import installed_plugins
 
 from .conftest import VALID
@@ -233,3 +233,24 @@ def test_the_schema_is_what_the_command_prints(capsys: pytest.CaptureFixture[str
 
     assert main(["validate", "--schema"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(config.json_schema()))
+
+
+def test_a_learner_inside_a_learner_is_checked_where_it_stands(write: Any) -> None:
+    """Test-time augmentation of any learner: the inner one is a mapping with a type of its own."""
+    head, rest = VALID.split("learner:\n", 1)
+    _, mark, tail = rest.partition("strategy:")
+    inner = "learner:\n  type: tta\n  noise: 0.1\n  learner: {type: deep_ensemble, members: 2}\n"
+    loaded = config.load(write(head + inner + mark + tail))
+    assert loaded.learner.value.learner.members == 2
+    assert config.resolved(loaded)["learner"]["learner"]["type"] == "deep_ensemble"
+    again = config.loads(config.to_yaml(loaded), folder=loaded.workdir_path)
+    assert config.digest(again) == config.digest(loaded)
+    line = inner.count("\n", 0, inner.index("members")) + head.count("\n") + 1
+    for wrong, right, told in (
+        ("members: two", "members: 2", "an integer for members"),
+        ("nosuch", "deep_ensemble", "known type of learner.learner"),
+        ("mebers: 2", "members: 2", "mebers"),
+    ):
+        with pytest.raises(ConfigurationError, match=told) as caught:
+            config.load(write((head + inner + mark + tail).replace(right, wrong)))
+        assert f":{line}:" in str(caught.value)

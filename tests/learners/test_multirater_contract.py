@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alframe.learners import Augmentation, DLema, Edue, EdueUNet, LinkNet, MCDropout, StochasticEnsemble, Training, UNet
+from alframe.learners import (
+    Augmentation,
+    DLema,
+    Edue,
+    EdueUNet,
+    LinkNet,
+    MCDropout,
+    StochasticEnsemble,
+    TestTimeAugmentation,
+    Training,
+    UNet,
+)
 from alframe.ports import Learner
 from alframe.testing.contracts.learner import LearnerContract, blob_pool
 from alframe.testing.memory_pool import MemoryPool
@@ -84,3 +95,9 @@ class TestStochasticEnsembleVolumes(LearnerContract):
         network = UNet(features=(8, 16), dropout=0.0)
         training = replace(VOLUMES, patch=(), steps=30, foreground=0.5)
         return StochasticEnsemble(network=network, training=training, sizes=(16, 12), depth=16, copies=2)
+
+
+class TestTestTimeAugmentation(LearnerContract):
+    def make(self) -> Learner:
+        inner = MCDropout(network=UNet(features=(8, 16), dropout=0.2), training=QUICK, passes=2)
+        return TestTimeAugmentation(learner=inner, quarter_turns=True, noise=0.02)
