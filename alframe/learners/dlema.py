@@ -43,7 +43,7 @@ class DLema:
     normalise: NormaliseKind = "range"
     members: int = 4
     clean_batch: int = 8
-    burn_in: int = 50
+    burn_in: int = 100
     draws: int = 10
     fusion: Fusion = "uniform"
     floor: float = 0.05

@@ -115,7 +115,7 @@ class LinkNet:
     stem_stride: Literal[1, 2, 4] = 2
     dropout: float = 0.0
     channel_dropout: bool = False
-    norm: NormKind = "group"
+    norm: NormKind = "instance"
 
     def __post_init__(self) -> None:
         if self.width < 4 or self.width % 4 or self.blocks < 1:
