@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from alframe import annotator
 from alframe.annotator import Door
 from alframe.testing.annotating import square, submission
 
@@ -70,6 +72,21 @@ def operations(stage: Any) -> dict[str, Any]:
     document = stage.client.get("/api/v1/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
     return {found.ok().label: found.ok() for found in schema.get_all_operations()}
+
+
+def test_the_reference_page_has_every_call(stage: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
+    told = {f"{method} /api/v1{path}" for method, path in re.findall(r"^\| `([A-Z]+) (/\S+)` \|", page, re.MULTILINE)}
+    assert told == set(operations(stage))
+
+
+def test_the_reference_page_has_every_refusal() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([a-z-]+)`", "\n".join(re.findall(r"^\| [45]\d\d.*", page, re.MULTILINE))))
+    code = "".join(file.read_text(encoding="utf-8") for file in Path(annotator.__file__).parent.glob("*.py"))
+    refused = set(re.findall(r'Refused\(\s*4\d\d, "([a-z-]+)"', code))
+    known = set(re.findall(r'^    \(\w+, [45]\d\d, "([a-z-]+)"', code, re.MULTILINE))
+    assert refused | known - {"damaged"} == told
 
 
 def test_everything_is_described(stage: Any) -> None:
