@@ -16,7 +16,7 @@ from alframe.config.cluster import Ray, Worker
 from alframe.errors import ConfigurationError, ConflictError, NotFound, Problem
 from alframe.labelling import LabellingDesk, LabellingLedger
 from alframe.metrics import MetricSpec, RaterSpec
-from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Strategy
+from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Snapshots, Strategy
 from alframe.runtime.shares import Share
 from alframe.types import Compute, ItemInfo, Split
 
@@ -144,6 +144,13 @@ def open_artifacts(config: Config) -> Artifacts:
     return FileArtifacts(place) if isinstance(place, Path) else ObjectArtifacts(place)
 
 
+def _snapshots(config: Config) -> Snapshots:
+    from alframe.storage import FileSnapshots, ObjectSnapshots
+
+    place = config.store_path
+    return FileSnapshots(place) if isinstance(place, Path) else ObjectSnapshots(place)
+
+
 def open_labelling(config: Config) -> LabellingLedger:
     """The tables of human labelling, which are in the ledger of a configuration."""
     from alframe.storage import SqlLabelling
@@ -224,6 +231,7 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
         fusion=config.metrics.fusion,
         compute=compute(config),
         observer=observer or Silent(),
+        snapshots=_snapshots(config),
     )
     return Campaign(config, settings, parts)
 
@@ -256,6 +264,7 @@ def _settings(config: Config) -> Settings:
         replicas=config.replicas,
         opinions=config.raters,
         lease_seconds=config.runtime.lease_seconds,
+        snapshot_seconds=config.runtime.snapshot_seconds,
     )
 
 
@@ -341,9 +350,11 @@ def _gpus(config: Config, ray: Ray) -> float:
 
 
 def _share(config: Config, ray: Ray, worker: Worker) -> Share:
+    gpus = _gpus(config, ray) if worker.gpus is None else worker.gpus
+    together = worker is ray.fit and ray.member_workers > 1  # NCCL refuses two processes on one GPU
     return Share(
         cpus=float(config.runtime.threads) if worker.cpus is None else worker.cpus,
-        gpus=_gpus(config, ray) if worker.gpus is None else worker.gpus,
+        gpus=float(math.ceil(gpus)) if together else gpus,
         memory=None if worker.memory is None else int(worker.memory * 2**30),
         resources=worker.resources,
         deadline=worker.deadline,
@@ -380,6 +391,7 @@ def open_executor(config: Config) -> Executor:
     return RayExecutor(
         ray.workers,
         min_workers=ray.min_workers,
+        member_workers=ray.member_workers,
         threads=threads,
         fit=_share(config, ray, ray.fit),
         score=_share(config, ray, ray.score),

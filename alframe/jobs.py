@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alframe import metrics, seeding
+from alframe import metrics, seeding, teams
 from alframe.composition import CONTOUR_RADIUS, Placed, compose
 from alframe.metrics import EvaluationState, MetricSpec, fuse
 from alframe.metrics.fusion import Fusion
@@ -28,6 +28,7 @@ from alframe.ports import (
     Pool,
     Prediction,
     Predictor,
+    Snapshots,
     Strategy,
 )
 from alframe.strategies import moments as moment
@@ -58,20 +59,23 @@ class FitContext:
     labels: Labels
     validation: tuple[str, ...]
     compute: Compute
+    snapshots: Snapshots | None = None
+    snapshot_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitJob:
-    """One member, one restart; `initial` names the weights of a warm start."""
+    """One member, one restart; `initial` names the weights of a warm start, `snapshot` the run among all snapshots."""
 
     member: int
     restart: int
     seed: int
     initial: bytes | None = None
+    snapshot: str = ""
 
 
 def fit_member(context: FitContext, job: FitJob) -> Checkpoint:
-    """Train one member. Raises NonFiniteError when its validation loss is not a number."""
+    """Train one member, or as one process of a team that does. Raises NonFiniteError when its loss is not a number."""
     return context.learner.fit(
         FitTask(
             pool=context.pool,
@@ -82,6 +86,9 @@ def fit_member(context: FitContext, job: FitJob) -> Checkpoint:
             seed=job.seed,
             compute=context.compute,
             initial=job.initial,
+            rank=teams.here(),
+            snapshot=None if context.snapshots is None else context.snapshots.at(job.snapshot),
+            snapshot_seconds=context.snapshot_seconds,
         )
     )
 

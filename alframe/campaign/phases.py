@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from alframe.campaign.asking import named, opinions
 from alframe.campaign.round import Round
 from alframe.campaign.settings import Parts, Settings
 from alframe.campaign.writer import Stored, checked
-from alframe.errors import InvalidValue, NonFiniteError
+from alframe.errors import InvalidValue, NonFiniteError, StoreUnavailable
 from alframe.jobs import ExplainJob, FitContext, FitJob, ScoreContext, explain_boxes, fit_member, score_range
 from alframe.ports import Checkpoint, Transition
 from alframe.types import AnswerRecord, ArtifactRef, Candidates, Metric, Outcome, Phase, Query, Split, query_id
@@ -68,13 +69,16 @@ def _train(work: Round, runs: list[tuple[int, int]]) -> dict[str, ArtifactRef]:
         before = earlier.get(f"member/{member}")
         weights = None if before is None else parts.artifacts.get(before)
         seed = work.seed(f"fit/{member}/{restart}")
-        jobs.append(FitJob(member=member, restart=restart, seed=seed, initial=weights))
+        key = _snapshot(work, (member, restart))
+        jobs.append(FitJob(member=member, restart=restart, seed=seed, initial=weights, snapshot=key))
     context = FitContext(
         learner=parts.learner,
         pool=parts.pool,
         labels=work.labels,
         validation=tuple(work.ids(Split.VALIDATION, with_truth=True)),
         compute=parts.compute,
+        snapshots=parts.snapshots,
+        snapshot_seconds=work.settings.snapshot_seconds,
     )
     parts.observer.phase_started(work.index, Phase.TRAINED, len(runs))
     parts.observer.advanced(len(runs) - len(missing))
@@ -83,7 +87,21 @@ def _train(work: Round, runs: list[tuple[int, int]]) -> dict[str, ArtifactRef]:
         work.alive()
         stored |= _keep(work, missing[position], checkpoint)
         parts.observer.advanced(done)
+    _forget(work, runs)
     return stored
+
+
+def _snapshot(work: Round, run: tuple[int, int]) -> str:
+    """The name of a training run's snapshot."""
+    return f"{work.settings.name}.{work.index}.{run[0]}.{run[1]}"
+
+
+def _forget(work: Round, runs: list[tuple[int, int]]) -> None:
+    """Remove the snapshots of training runs whose checkpoints are recorded. One that stays is harmless."""
+    if work.parts.snapshots is not None:
+        with suppress(StoreUnavailable):
+            for run in runs:
+                work.parts.snapshots.at(_snapshot(work, run)).clear()
 
 
 def _keep(work: Round, run: tuple[int, int], checkpoint: Checkpoint) -> dict[str, ArtifactRef]:

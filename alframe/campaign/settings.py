@@ -16,6 +16,7 @@ from alframe.ports import (
     Observer,
     Oracle,
     Pool,
+    Snapshots,
     Strategy,
 )
 from alframe.strategies.opinions import Opinions
@@ -95,6 +96,7 @@ class Settings:
 
     `evaluate_pool` measures the part of the pool that nobody annotated yet against its ingested truth (simulation only).
     `replicas` is the number of independent answers wanted for each new query, `opinions` whom to ask, and when to ask again.
+    A training that takes longer than `snapshot_seconds` leaves its progress in the store that often.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Settings:
     replicas: int = 1
     opinions: Opinions = field(default_factory=Opinions)
     lease_seconds: float = 60.0
+    snapshot_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", self.name):
@@ -145,7 +148,7 @@ class Parts:
     """The things that a campaign works with, each behind its port.
 
     `raters` says how raters are compared with the model one by one (None = not at all), `fusion` how their ingested truth becomes
-    one.
+    one. Long training runs leave their progress in `snapshots`.
     """
 
     pool: Pool
@@ -160,3 +163,4 @@ class Parts:
     fusion: Fusion = "majority"
     compute: Compute = field(default_factory=Compute)
     observer: Observer = field(default_factory=Silent)
+    snapshots: Snapshots | None = None

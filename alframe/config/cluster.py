@@ -77,6 +77,10 @@ class Ray(BaseModel):
     min_workers: Annotated[int, Field(ge=1)] = Field(
         default=1, description="With fewer than these for `start_deadline` seconds a run fails."
     )
+    member_workers: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="Workers that train one member together, with gradients over NCCL or gloo; each has a share of every batch.",
+    )
     fit: Worker = Field(default_factory=Worker, description="What trains a member.")
     score: Worker = Field(default_factory=Worker, description="What scores, explains or evaluates a part of the pool.")
     placement: Literal["spread", "pack"] = Field(
@@ -97,6 +101,8 @@ class Ray(BaseModel):
     def _agree(self) -> Ray:
         if self.min_workers > self.workers:
             raise PydanticCustomError("agree", "min_workers no greater than workers")
+        if self.member_workers > 1 and (self.fit.gpus or 0) % 1:
+            raise PydanticCustomError("agree", "whole GPUs for fit, because member_workers is above 1")
         if (self.fit.gpus is None) != (self.score.gpus is None) or bool(self.fit.gpus) != bool(self.score.gpus):
             raise PydanticCustomError("agree", "GPUs for fit and score alike: for both, or for neither")
         return self

@@ -35,7 +35,11 @@ _SAFE = (
     ("data",),
     ("ray",),
     ("runtime", "lease_seconds"),
+    ("runtime", "snapshot_seconds"),
 )
+
+_UNSAFE: dict[tuple[str, ...], Any] = {("ray", "member_workers"): 1}
+"""Keys below a safe one that are none, and what their absence means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +131,9 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
     before, after = _leaves(resolved(old)), _leaves(resolved(new))
     found = []
     for place in sorted(before.keys() | after.keys()):
-        one, two = before.get(place), after.get(place)
+        one, two = (leaves.get(place, _UNSAFE.get(place)) for leaves in (before, after))
         if one != two:
-            safe = any(place[: len(prefix)] == prefix for prefix in _SAFE) or _is_place(new, place)
+            below = any(place[: len(prefix)] == prefix for prefix in _SAFE) and place not in _UNSAFE
+            safe = below or _is_place(new, place)
             found.append(Change(key=".".join(place), old=one, new=two, safe=safe))
     return tuple(found)

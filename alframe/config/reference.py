@@ -31,8 +31,9 @@ This page is written by `python -m alframe.config`; a test keeps it equal to the
 
 ## What may change between `run` and `resume`
 
-`budget`, `stop`, `evaluate`, `data`, the places (`workdir`, `pool`, `ledger`, `store`), all of `ray`, `runtime.lease_seconds`, and
-where an oracle works (`folder` and `settle` of `folder`, `url` and `token` of `label_studio`).
+`budget`, `stop`, `evaluate`, `data`, the places (`workdir`, `pool`, `ledger`, `store`), all of `ray` but
+`ray.member_workers`, `runtime.lease_seconds` and `runtime.snapshot_seconds`, and where an oracle works (`folder` and `settle` of
+`folder`, `url` and `token` of `label_studio`).
 Any other change is refused: it would alter the campaign's decisions or numbers.
 The pool itself is compared by the hash of its content.
 """

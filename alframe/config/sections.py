@@ -298,12 +298,25 @@ class Runtime(Section):
     lease_seconds: Annotated[float, Field(ge=5)] = Field(
         default=60.0, description="A driver silent for this long may be replaced."
     )
+    snapshot_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=60.0,
+        description="A training that takes longer leaves its progress in the store this often, and goes on from there.",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Runtime:
         if self.device == "cpu" and self.precision != "fp32":
             raise _fail("agree", "precision: fp32 with device cpu (or device: cuda)")
         return self
+
+
+def _check_team(learner: Plugin, count: int) -> None:
+    """Whether `count` processes can train a member of this learner together."""
+    if not getattr(learner.value, "works_in_teams", False):
+        raise _fail("agree", f"member_workers: 1, because {learner.type}, as it is set, trains in one process")
+    size = getattr(getattr(learner.value, "training", None), "batch_size", count)
+    if size % count:
+        raise _fail("agree", f"member_workers that divide the learner's batch_size of {size}")
 
 
 class Config(Section):
@@ -355,6 +368,8 @@ class Config(Section):
             raise _fail("agree", "gpus: 0 for fit and score with runtime.device: cpu (or device: cuda)")
         if ray is not None and ray.gpus == 0 and device == "cuda":
             raise _fail("agree", "GPUs for fit and score with runtime.device: cuda (or device: cpu)")
+        if ray is not None and ray.member_workers > 1 and "learner" in info.data:
+            _check_team(info.data["learner"], ray.member_workers)
         return ray
 
     @field_validator("budget")

@@ -37,6 +37,11 @@ class DeepEnsemble:
         if self.members < 1 or self.restarts < 1:
             raise InvalidValue(f"members and restarts must be at least 1, got {self.members} and {self.restarts}")
 
+    @property
+    def works_in_teams(self) -> bool:
+        """Whether several processes can train a member together; a random rater is drawn for a batch as a whole."""
+        return self.annotation != "random"
+
     def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
         """Train one member; see :meth:`alframe.ports.Learner.fit`. Raises NonFiniteError, InvalidValue."""
         from alframe.learners.objective import RandomRater, Segmentation

@@ -47,6 +47,11 @@ class MCDropout:
         """One network."""
         return 1
 
+    @property
+    def works_in_teams(self) -> bool:
+        """Whether several processes can train a member together; a random rater is drawn for a batch as a whole."""
+        return self.annotation != "random"
+
     def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
         """Train the network; see :meth:`alframe.ports.Learner.fit`. Raises NonFiniteError, InvalidValue."""
         from alframe.learners.objective import RandomRater, Segmentation

@@ -156,7 +156,7 @@ class Learner(Protocol):
     def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
         """Train one member. `progress` receives the fraction done.
 
-        A learner with a class attribute ``works_in_teams = True`` also trains as one of ``task.rank.count`` processes, over
+        A learner with an attribute ``works_in_teams`` that is True also trains as one of ``task.rank.count`` processes, over
         torch's default process group; all of them return the same. Others are only ever given a rank of 1.
         Raises NonFiniteError on a NaN loss, InvalidValue when the pool does not fit the network, PeerLost.
         """

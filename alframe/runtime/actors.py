@@ -52,13 +52,17 @@ class Terms:
     placement: str
     environment: Mapping[str, str]
 
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a worker's process."""
+        # failpoints are the driver's
+        environment = {**self.environment, **thread_environment(self.threads), "ALFRAME_FAILPOINT": ""}
+        if not self.share.gpus:  # Ray leaves every GPU visible to an actor that asked for none
+            environment |= dict.fromkeys(_GPU_VARIABLES, "")
+        return environment
+
     def spawn(self) -> Any:
         """A new worker actor. Ray neither restarts it nor repeats its calls: the run counts attempts itself."""
         share = self.share
-        # failpoints are the driver's
-        environment = {**self.environment, **thread_environment(self.threads), "ALFRAME_FAILPOINT": ""}
-        if not share.gpus:  # Ray leaves every GPU visible to an actor that asked for none
-            environment |= dict.fromkeys(_GPU_VARIABLES, "")
         return (
             ray.remote(Worker)
             .options(
@@ -69,7 +73,7 @@ class Terms:
                 max_restarts=0,
                 max_task_retries=0,
                 scheduling_strategy=_STRATEGIES[self.placement],
-                runtime_env={"env_vars": environment},
+                runtime_env={"env_vars": self.variables()},
             )
             .remote(self.threads)
         )

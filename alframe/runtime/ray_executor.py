@@ -13,6 +13,7 @@ from alframe.runtime.actors import Crew, Terms, own
 from alframe.runtime.cluster import LOCAL, connect, require
 from alframe.runtime.ray_run import Limits, Run
 from alframe.runtime.shares import Share
+from alframe.runtime.train import TeamRun
 
 __all__ = ["RayExecutor"]
 
@@ -33,6 +34,9 @@ class RayExecutor:
     runs past its share's deadline, is tried `attempts` times in all; an error that its function raises is final.
     `placement` is ``spread`` or ``pack``; `environment` holds variables for the workers. Functions, contexts, tasks and
     results are pickled; a context is sent once and unpacked once by each worker. Use from one thread.
+
+    With `member_workers` above 1 a task of kind ``fit`` is done by as many processes together, each with a fit worker's share,
+    which Ray Train starts for it: see :mod:`alframe.teams`. The result is that of the first; when one is lost all start again.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class RayExecutor:
         workers: int,
         *,
         min_workers: int = 1,
+        member_workers: int = 1,
         threads: int = 1,
         fit: Share = _ONE_CPU,
         score: Share = _ONE_CPU,
@@ -50,11 +55,16 @@ class RayExecutor:
         start_deadline: float = 600.0,
     ) -> None:
         """Raises: InvalidValue: when a number makes no sense, or this machine can never hold the workers."""
-        _at_least_one(workers=workers, min_workers=min_workers, threads=threads, attempts=attempts)
+        numbers = {"workers": workers, "min_workers": min_workers, "member_workers": member_workers}
+        _at_least_one(**numbers, threads=threads, attempts=attempts)
         if min_workers > workers:
             raise InvalidValue(f"min_workers must be at most workers, {workers}, got {min_workers}")
         if not start_deadline > 0:
             raise InvalidValue(f"start_deadline must be above 0 seconds, got {start_deadline:g}")
+        if member_workers > 1 and fit.gpus != int(fit.gpus):
+            raise InvalidValue(
+                f"each of {member_workers} workers that train a member together needs a whole GPU, got {fit.gpus:g} of one"
+            )
         made = {
             kind: Crew(
                 workers, Terms(share=share, threads=threads, placement=placement, environment=dict(environment or {}))
@@ -69,17 +79,17 @@ class RayExecutor:
             )
             for kind, share in (("fit", fit), ("score", score))
         }
-        self._workers = workers
+        self._workers, self._team = workers, member_workers
         self._closed = False
         self._owners: list[Any] = []
-        self._connected = connect(address, workers=workers, shares=(fit, score))
+        self._connected = connect(address, workers=max(workers, member_workers), shares=(fit, score))
         if address == LOCAL:
             self._check_room(fit, score)
 
-    def _check_room(self, *shares: Share) -> None:
+    def _check_room(self, fit: Share, score: Share) -> None:
         try:
-            for share in shares:
-                require(workers=self._workers, share=share)
+            require(workers=self._workers, share=score)
+            require(workers=self._workers if self._team == 1 else self._team, share=fit)
         except InvalidValue:
             self.close()
             raise
@@ -128,6 +138,12 @@ class RayExecutor:
                 f"{name}: function and context must be picklable to travel to workers: {error}"
             ) from error
         crew = self._crews[kind]
+        if kind == "fit" and self._team > 1:
+            for warm in self._crews.values():
+                warm.rest()
+            limits = self._limits[kind]
+            yield from TeamRun(name, parcel, tasks, size=self._team, crew=crew, limits=limits).results()
+            return
         for other in self._crews.values():
             if other is not crew:
                 other.rest()

@@ -1,4 +1,4 @@
-"""A team of processes on this machine, over gloo and without Ray: to test learners that train one member together."""
+"""Teams for tests: processes on this machine over gloo and without Ray, and functions that tell who did what."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from alframe.errors import AlframeError, PeerLost
+from alframe.errors import AlframeError, NonFiniteError, PeerLost
+from alframe.jobs import FitContext, FitJob, fit_member
 from alframe.ports import Checkpoint, FitTask, Learner
-from alframe.teams import Rank
+from alframe.teams import Rank, here
 
-__all__ = ["Death", "fit_in_team"]
+__all__ = ["Death", "fit_in_team", "fit_telling", "report", "sum_of_ranks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +90,44 @@ def _dying(death: Death) -> Callable[[float], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return progress
+
+
+def report(context: Path, task: str) -> tuple[Rank, dict[str, str | None]]:
+    """Leave a file that says which process is which rank of the team that does `task`, and do what the task's name says.
+
+    Raises: NonFiniteError, ValueError: in rank 1, as told.
+    """
+    rank = here()
+    Path(context, f"{task}-{rank.index}-{os.getpid()}").touch()
+    if rank.index == 1 and task == "not finite":
+        raise NonFiniteError("the loss became nan")
+    if rank.index == 1 and task == "bug":
+        raise ValueError("cannot do it")
+    if rank.index == 1 and task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task in ("die", "not finite", "bug"):
+        _sum_of_ranks()  # nobody else comes
+    return rank, {
+        name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ALFRAME_FAILPOINT")
+    }
+
+
+def sum_of_ranks(context: None, task: int) -> float:
+    """`task` plus the sum over all processes of their ranks: it needs a process group that works."""
+    return task + _sum_of_ranks()
+
+
+def _sum_of_ranks() -> float:
+    import torch
+
+    from alframe.learners.together import Team
+
+    team = Team(here(), torch.device("cpu"))
+    with team.guarded():
+        return team.totals([float(here().index)])[0]
+
+
+def fit_telling(context: tuple[FitContext, Path], job: FitJob) -> Checkpoint:
+    """:func:`alframe.jobs.fit_member`, leaving a file with the rank and the number of each process that takes part."""
+    Path(context[1], f"fit-{here().index}-{os.getpid()}").touch()
+    return fit_member(context[0], job)

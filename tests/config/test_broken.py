@@ -44,6 +44,16 @@ BROKEN = {
         "workers: 2, min_workers: 3",
         [("19:32", "min_workers no greater than workers, found 3")],
     ),
+    "a batch that workers cannot share": (
+        "workers: 2",
+        "member_workers: 3",
+        [("19:23", "member_workers that divide the learner's batch_size of 8")],
+    ),
+    "a part of a GPU for workers of a team": (
+        "ray: {workers: 2}",
+        "ray: {member_workers: 2, fit: {gpus: 0.5}, score: {gpus: 0.5}}",
+        [("19:31", "whole GPUs for fit, because member_workers is above 1")],
+    ),
     "GPUs for some workers only": (
         "workers: 2",
         "workers: 2, fit: {gpus: 1}",

@@ -170,6 +170,8 @@ def test_the_digest_follows_values_and_not_their_spelling(write: Any) -> None:
         ("metric: dice", "metric: ece", "stop.plateau.metric", True),
         ("workers: 2", "workers: 8", "ray.workers", True),
         ("workers: 2", "workers: 2, address: auto", "ray.address", True),
+        ("workers: 2", "workers: 2, member_workers: 2", "ray.member_workers", False),
+        ("threads: 1", "threads: 1, snapshot_seconds: 5", "runtime.snapshot_seconds", True),
         ("threads: 1", "threads: 2", "runtime.threads", False),
         ("threads: 1", "threads: 1, range: 4", "runtime.range", False),
         ("seed: 3", "seed: 4", "seed", False),
@@ -185,6 +187,22 @@ def test_changes_name_the_key_and_whether_a_campaign_may_go_on(
     after = config.load(write(VALID.replace(old, new)))
     (change,) = config.changes(before, after)
     assert (change.key, change.safe) == (key, safe)
+
+
+def test_a_section_that_appears_with_what_was_done_without_it_is_safe(write: Any) -> None:
+    before = config.load(write(VALID.replace("ray: {workers: 2}\n", "")))
+    assert all(change.safe for change in config.changes(before, config.load(write(VALID))))
+    team = config.load(write(VALID.replace("workers: 2", "member_workers: 2")))
+    assert [change.key for change in config.changes(before, team) if not change.safe] == ["ray.member_workers"]
+
+
+def test_a_learner_that_trains_in_one_process_has_no_team(write: Any) -> None:
+    text = VALID.replace("workers: 2", "member_workers: 2")
+    assert config.load(write(text)).ray is not None
+    with pytest.raises(
+        ConfigurationError, match="member_workers: 1, because mc_dropout, as it is set, trains in one process"
+    ):
+        config.load(write(text.replace("passes: 4", "annotation: random")))
 
 
 def test_a_section_that_appears_is_a_change(write: Any) -> None:
