@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from alframe import __version__, registry
 from alframe.campaign import CampaignLoop, Parts, Settings, Silent
 from alframe.config import Config, changes, digest, load, loads, to_yaml
-from alframe.config.cluster import Ray, Worker
 from alframe.errors import ConfigurationError, ConflictError, NotFound, Problem
 from alframe.labelling import LabellingDesk, LabellingLedger
 from alframe.metrics import MetricSpec, RaterSpec
-from alframe.ports import Artifacts, Executor, Ledger, Observer, Oracle, Pool, Snapshots, Strategy
-from alframe.runtime.shares import Share
-from alframe.types import Compute, ItemInfo, Split
+from alframe.ports import Artifacts, Ledger, Observer, Oracle, Pool, Snapshots, Strategy
+from alframe.types import ItemInfo, Split
+from alframe.workers import compute, open_executor
 
 if TYPE_CHECKING:
     from alframe.annotator import Door, Office
 
 __all__ = [
     "Campaign",
+    "compute",
     "ingest",
     "open_artifacts",
     "open_campaign",
@@ -319,88 +318,6 @@ def rater_spec(config: Config, pool: Pool) -> RaterSpec | None:
     if not (several if wanted.raters == "auto" else wanted.raters):
         return None
     return RaterSpec(classes=pool.classes, bins=wanted.bins, samples=wanted.samples)
-
-
-def compute(config: Config) -> Compute:
-    """Device, threads and precision. ``auto`` takes a GPU where torch sees one; on Ray, where workers are given GPUs."""
-    runtime = config.runtime
-    device = runtime.device
-    if device == "auto":
-        gpus = _gpus_here() if config.ray is None else _gpus(config, config.ray)
-        device = "cuda" if gpus else "cpu"
-    return Compute(device=device, threads=runtime.threads, precision="fp32" if device == "cpu" else runtime.precision)
-
-
-def _gpus_here() -> int:
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _gpus(config: Config, ray: Ray) -> float:
-    """GPUs of a worker that was given no number: on this machine an equal part of what is there, on a cluster one for `cuda`."""
-    if ray.gpus is not None:
-        return ray.gpus
-    device = config.runtime.device
-    if device == "cpu":
-        return 0.0
-    if ray.address != "local":
-        return 1.0 if device == "cuda" else 0.0
-    return min(1.0, math.floor(10_000 * _gpus_here() / ray.workers) / 10_000)  # Ray counts in ten-thousandths
-
-
-def _share(config: Config, ray: Ray, worker: Worker) -> Share:
-    gpus = _gpus(config, ray) if worker.gpus is None else worker.gpus
-    together = worker is ray.fit and ray.member_workers > 1  # NCCL refuses two processes on one GPU
-    return Share(
-        cpus=float(config.runtime.threads) if worker.cpus is None else worker.cpus,
-        gpus=float(math.ceil(gpus)) if together else gpus,
-        memory=None if worker.memory is None else int(worker.memory * 2**30),
-        resources=worker.resources,
-        deadline=worker.deadline,
-    )
-
-
-def _environment(ray: Ray) -> dict[str, str]:
-    """The variables of workers. Raises: ConfigurationError: when one to be forwarded is not set."""
-    missing = [name for name in ray.forward if name not in os.environ]
-    if missing:
-        raise ConfigurationError(
-            [
-                Problem(
-                    where="ray.forward",
-                    expected=f"{name} in the environment of this process",
-                    found="no such variable",
-                    hint="Set it, or take it out of `ray.forward`",
-                )
-                for name in missing
-            ]
-        )
-    return {**ray.variables, **{name: os.environ[name] for name in ray.forward}}
-
-
-def open_executor(config: Config) -> Executor:
-    """Where the work of a configuration runs."""
-    ray, threads = config.ray, config.runtime.threads
-    if ray is None:
-        from alframe.runtime import InlineExecutor
-
-        return InlineExecutor(threads=threads)
-    from alframe.runtime import RayExecutor
-
-    return RayExecutor(
-        ray.workers,
-        min_workers=ray.min_workers,
-        member_workers=ray.member_workers,
-        threads=threads,
-        fit=_share(config, ray, ray.fit),
-        score=_share(config, ray, ray.score),
-        placement=ray.placement,
-        environment=_environment(ray),
-        address=ray.address,
-        attempts=ray.attempts,
-        start_deadline=ray.start_deadline,
-    )
 
 
 def plan(config: Config) -> dict[str, Any]:

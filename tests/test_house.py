@@ -20,7 +20,7 @@ HEAVY = {
     "zarr": ("storage",),
     "pyarrow": ("storage",),
     "typer": ("cli.py", "cli_common.py", "cli_evaluation.py", "cli_integrity.py", "cli_labelling.py", "cli_serving.py"),
-    "torch": ("learners", "compose.py"),  # compose asks whether there is a GPU
+    "torch": ("learners", "workers.py"),  # workers asks whether there is a GPU
     "monai": ("learners",),
     "fastapi": ("annotator",),
     "starlette": ("annotator",),

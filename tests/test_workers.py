@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from alframe import compose, config
+from alframe import config, workers
 from alframe.errors import ConfigurationError
 from alframe.runtime.shares import Share
 
@@ -27,7 +27,7 @@ def load(text: str) -> config.Config:
 
 def shares(settings: config.Config) -> tuple[Share, Share]:
     assert settings.ray is not None
-    found = [compose._share(settings, settings.ray, worker) for worker in (settings.ray.fit, settings.ray.score)]
+    found = [workers.share(settings, settings.ray, worker) for worker in (settings.ray.fit, settings.ray.score)]
     return found[0], found[1]
 
 
@@ -47,10 +47,10 @@ def shares(settings: config.Config) -> tuple[Share, Share]:
 )
 def test_gpus_and_device_agree(text: str, here: int, gpus: float, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that was given no GPU sees none, so a campaign on GPUs gives each of its workers some."""
-    monkeypatch.setattr(compose, "_gpus_here", lambda: here)
+    monkeypatch.setattr(workers, "_gpus_here", lambda: here)
     settings = load(text)
     assert {share.gpus for share in shares(settings)} == {gpus}
-    assert compose.compute(settings).device == device
+    assert workers.compute(settings).device == device
 
 
 def test_fit_and_score_get_what_the_yaml_says() -> None:
@@ -69,9 +69,9 @@ def test_variables_are_forwarded_by_name_and_missing_ones_named(monkeypatch: pyt
     assert settings.ray is not None
     monkeypatch.delenv("SECRET_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="SECRET_KEY in the environment"):
-        compose._environment(settings.ray)
+        workers.environment(settings.ray)
     monkeypatch.setenv("SECRET_KEY", "hush")
-    assert compose._environment(settings.ray) == {"REGION": "eu", "SECRET_KEY": "hush"}
+    assert workers.environment(settings.ray) == {"REGION": "eu", "SECRET_KEY": "hush"}
     assert "hush" not in config.to_yaml(settings)
 
 
