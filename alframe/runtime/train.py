@@ -26,7 +26,7 @@ from alframe.runtime.ray_run import Limits
 from alframe.runtime.threads import limited_threads
 from alframe.teams import Rank, placed
 
-__all__ = ["TeamRun"]
+__all__ = ["Outcome", "TeamRun", "failed"]
 
 _TICK = 1.0
 """Seconds after which the loop looks at its clocks although nothing happened."""
@@ -79,7 +79,7 @@ class Coach:
             try:
                 return Outcome(value=trainer.fit().return_value)
             except TrainingFailedError as error:
-                return _failed(error)
+                return failed(error)
 
 
 def play(config: dict[str, Any]) -> Any:
@@ -94,7 +94,7 @@ def play(config: dict[str, Any]) -> Any:
     return result if rank.index == 0 else None
 
 
-def _failed(error: Exception) -> Outcome:
+def failed(error: Exception) -> Outcome:
     """An error of Ray Train told apart: raised on purpose, a bug, or a process that is gone."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for _, failure in sorted(failures.items()):
@@ -105,7 +105,10 @@ def _failed(error: Exception) -> Outcome:
         cause = _cause(failure)
         if not isinstance(cause, PeerLost) and not _is_loss(failure):
             return Outcome(why=f"rank {rank}: {describe(cause)}")
-    told = "; ".join(f"rank {rank}: {describe(_cause(failure))}" for rank, failure in sorted(failures.items()))
+    first = {rank: failure for rank, failure in failures.items() if not isinstance(_cause(failure), PeerLost)}
+    told = "; ".join(
+        f"rank {rank}: {describe(_cause(failure))}" for rank, failure in sorted((first or failures).items())
+    )
     return Outcome(why=told or describe(error), lost=True)
 
 

@@ -18,7 +18,7 @@ from alframe.jobs import FitContext, FitJob, fit_member
 from alframe.ports import Checkpoint, FitTask, Learner
 from alframe.teams import Rank, here
 
-__all__ = ["Death", "fit_in_team", "fit_telling", "report", "sum_of_ranks"]
+__all__ = ["Death", "fit_in_team", "fit_telling", "report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,29 +92,20 @@ def _dying(death: Death) -> Callable[[float], None]:
     return progress
 
 
-def report(context: Path, task: str) -> tuple[Rank, dict[str, str | None]]:
+def report(context: Path, task: str) -> tuple[Rank, dict[str, str | None], float]:
     """Leave a file that says which process is which rank of the team that does `task`, and do what the task's name says.
 
-    Raises: NonFiniteError, ValueError: in rank 1, as told.
+    Returns the rank, what a worker must find in its environment, and the sum of all ranks, for which a process group must work.
+    Raises: NonFiniteError: in rank 1, as told.
     """
     rank = here()
     Path(context, f"{task}-{rank.index}-{os.getpid()}").touch()
     if rank.index == 1 and task == "not finite":
         raise NonFiniteError("the loss became nan")
-    if rank.index == 1 and task == "bug":
-        raise ValueError("cannot do it")
     if rank.index == 1 and task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    if task in ("die", "not finite", "bug"):
-        _sum_of_ranks()  # nobody else comes
-    return rank, {
-        name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ALFRAME_FAILPOINT")
-    }
-
-
-def sum_of_ranks(context: None, task: int) -> float:
-    """`task` plus the sum over all processes of their ranks: it needs a process group that works."""
-    return task + _sum_of_ranks()
+    names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ALFRAME_FAILPOINT")
+    return rank, {name: os.environ.get(name) for name in names}, _sum_of_ranks()
 
 
 def _sum_of_ranks() -> float:
