@@ -262,6 +262,7 @@ def _settings(config: Config) -> Settings:
         part=config.runtime.range,
         replicas=config.replicas,
         opinions=config.raters,
+        panels=config.evaluate.panels,
         lease_seconds=config.runtime.lease_seconds,
         snapshot_seconds=config.runtime.snapshot_seconds,
     )

@@ -139,6 +139,13 @@ class Model:
             spacing=pool.info(item).spacing,
         )
 
+    def foreground_logit(self, pool: Pool, item: str) -> NDArray[np.float64]:
+        """The mean log odds of foreground (S), of learners that say `foreground_logits`."""
+        predictor: Any = self._predictor
+        seed = seeding.derive(self.seed, self.round, "predict", item)
+        logit: NDArray[np.float64] = predictor.foreground_logit(pool.image(item), seed=seed)
+        return logit
+
 
 def fused_truth(pool: Pool, item: str, how: Fusion = "majority") -> LabelMap:
     """The ingested truth of an item; several raters are fused. Raises NotFound when it has none.

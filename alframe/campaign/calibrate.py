@@ -10,6 +10,7 @@ import numpy as np
 from alframe import metrics
 from alframe.campaign.judging import confusions_of, judged, quality_metrics
 from alframe.campaign.round import Round
+from alframe.campaign.showing import show
 from alframe.composition import CommittedLabels, contour_length
 from alframe.evaluation import EvaluateContext, evaluate_range
 from alframe.metrics import EvaluationState, MetricSpec, RaterState
@@ -32,6 +33,7 @@ def calibrate(work: Round) -> Transition:
             found += [replace(metric, scope=scope) for metric in metrics.summarise(spec, state)]
             bins += [replace(row, scope=scope) for row in metrics.reliability(spec, state)]
     found += _against_raters(work)
+    found += show(work, answers)
     quality = judged(after)
     return Transition(
         round=work.index,

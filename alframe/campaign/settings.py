@@ -96,6 +96,7 @@ class Settings:
 
     `evaluate_pool` measures the part of the pool that nobody annotated yet against its ingested truth (simulation only).
     `replicas` is the number of independent answers wanted for each new query, `opinions` whom to ask, and when to ask again.
+    `panels` test images, and as many of a round's queries, are kept with the model's maps for the report.
     A training that takes longer than `snapshot_seconds` leaves its progress in the store that often.
     """
 
@@ -111,6 +112,7 @@ class Settings:
     part: int = 16
     replicas: int = 1
     opinions: Opinions = field(default_factory=Opinions)
+    panels: int = 0
     lease_seconds: float = 60.0
     snapshot_seconds: float = 60.0
 
@@ -122,6 +124,8 @@ class Settings:
         for name in ("batch", "initial", "part", "replicas"):
             if getattr(self, name) < 1:
                 raise InvalidValue(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.panels < 0:
+            raise InvalidValue(f"panels must not be negative, got {self.panels}")
         if self.opinions.again > self.batch:
             raise InvalidValue(f"raters.again is a part of the batch of {self.batch}, got {self.opinions.again}")
         if self.initial_strategy.needs_model:

@@ -284,6 +284,9 @@ class Evaluate(Section):
     pool: bool = Field(
         default=True, description="Also measure the pixels nobody annotated yet against the ingested truth."
     )
+    panels: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=4, description="Test images, and as many queries a round, whose maps are kept for the report."
+    )
 
 
 class Runtime(Section):

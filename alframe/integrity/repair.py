@@ -27,7 +27,7 @@ _STEPS: tuple[tuple[tuple[str, ...], Callable[[Round], Transition | None]], ...]
     (("checkpoint/", "history/", "loss/", "member/"), phases.fit),
     (("score/",), phases.score),
     (("manifest",), phases.commit),
-    (("evaluate/",), calibrate),
+    (("evaluate/", "panel/", "blobs/"), calibrate),
 )
 """Which keys a phase names, in the order in which they depend on each other."""
 

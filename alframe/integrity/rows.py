@@ -85,7 +85,7 @@ def _members(ledger: Ledger, name: str, record: RoundRecord) -> Iterator[Finding
             yield _wrong("members", where, f"{key} among its {len(own)} checkpoints", stored[key].sha256[:12])
     parts: dict[str, set[int]] = {}
     for key in stored:
-        if key.startswith(("score/", "evaluate/")):
+        if key.startswith(("score/", "evaluate/", "panel/", "blobs/")):
             prefix, position, what = key.rsplit("/", 2)
             parts.setdefault(f"{prefix}/*/{what}", set()).add(int(position))
     for what, positions in parts.items():

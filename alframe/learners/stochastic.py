@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from alframe.errors import InvalidValue
 from alframe.learners.networks import Network, UNet
@@ -32,6 +33,8 @@ class StochasticEnsemble:
     Raises:
         InvalidValue: when a field is out of range, or a patch or window is given.
     """
+
+    foreground_logits: ClassVar[bool] = True
 
     network: Network = field(default_factory=_network)
     training: Training = field(default_factory=Training)

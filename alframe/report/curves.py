@@ -9,7 +9,7 @@ from alframe.report.figure import Cell, Figure, Key, Table, curve
 from alframe.report.reading import SCOPES, Arm
 from alframe.report.svg import compact
 
-__all__ = ["BRIER_PARTS", "calibration", "decomposition", "gaps", "learning", "reliability"]
+__all__ = ["BRIER_PARTS", "by_round", "calibration", "decomposition", "gaps", "learning", "reliability"]
 
 LEARNING = (
     (
@@ -24,6 +24,8 @@ LEARNING = (
     ("nll", "Negative log-likelihood", "NLL (nats per pixel) ↓", "Mean of −log p of the true class.", float("inf")),
     ("ece", "Expected calibration error", "ECE ↓", "Mean distance between confidence and accuracy over the bins.", 1.0),
     ("brier_reliability", "Brier reliability", "reliability ↓", "The miscalibrated part of the Brier score.", 2.0),
+    ("ged", "Distance to the raters", "GED² ↓", "Between samples of the model and the raters' masks.", 2.0),
+    ("ncc", "Variance where raters differ", "NCC ↑", "Correlation of predicted and raters' variance.", 1.0),
 )
 CALIBRATION = (
     ("nll", "Negative log-likelihood", "NLL (nats per pixel) ↓", float("inf")),
@@ -63,10 +65,12 @@ def learning(arms: Sequence[Arm]) -> list[Figure]:
 
 def calibration(arm: Arm) -> list[Figure]:
     """NLL, ECE, Brier and its reliability by round, on every set the model was measured on."""
-    return [figure for row in CALIBRATION if (figure := _calibration(arm, *row)) is not None]
+    found = (by_round(arm, name, title, label, limits=(0.0, top)) for name, title, label, top in CALIBRATION)
+    return [figure for figure in found if figure is not None]
 
 
-def _calibration(arm: Arm, metric: str, title: str, y_label: str, ceiling: float) -> Figure | None:
+def by_round(arm: Arm, metric: str, title: str, y_label: str, *, limits: tuple[float, float]) -> Figure | None:
+    """One metric by round on every set it was measured on; None where it never was."""
     by_scope = {scope: arm.series(metric, scope) for scope in SCOPES}
     series = [
         Series(
@@ -90,7 +94,7 @@ def _calibration(arm: Arm, metric: str, title: str, y_label: str, ceiling: float
         description=f"Last values: {ends}.",
         x_label="round",
         y_label=y_label,
-        limits=(0.0, ceiling),
+        limits=limits,
         whole_x=True,
         end_labels=True,
         size=(520, 280),

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from alframe.errors import InvalidValue
 from alframe.ports import Artifacts, Ledger, Pool
-from alframe.report import costs, curves, fitting, selection
+from alframe.report import costs, curves, fitting, plates, raters, selection
 from alframe.report.charts import swatch
 from alframe.report.figure import Figure, Key, Table, written
 from alframe.report.reading import Arm, read_arm
@@ -55,6 +55,9 @@ class Chapter:
     reliability: list[tuple[int, list[Figure]]]
     decomposition: Figure | None
     gaps: list[Figure]
+    agreement: list[Figure]
+    plates: list[tuple[int, Figure]]
+    raters: list[Table]
     scores: Figure | None
     galleries: list[selection.Gallery]
     training: Figure | None
@@ -109,6 +112,9 @@ def _chapter(arm: Arm, position: int, ledger: Ledger, artifacts: Artifacts, pool
         reliability=curves.reliability(arm),
         decomposition=curves.decomposition(arm),
         gaps=curves.gaps(arm),
+        agreement=raters.agreement(arm),
+        plates=plates.plates(arm, ledger, artifacts, pool),
+        raters=[table for table in (raters.quality(arm), raters.confusion(arm, pool.classes)) if table is not None],
         scores=selection.scores(arm),
         galleries=selection.galleries(arm, artifacts, pool),
         training=fitting.training(arm, ledger, artifacts),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from alframe.report.svg import num
 
-__all__ = ["heat", "outline", "photograph", "picture", "plane", "shrink"]
+__all__ = ["coloured", "grey", "heat", "outline", "photograph", "picture", "plane", "shrink"]
 
 _INFERNO = np.array(
     [
@@ -70,6 +70,34 @@ def photograph(image_YX3: NDArray[np.uint8]) -> str:
 
     data = iio.imwrite("<bytes>", image_YX3, extension=".jpg", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def coloured(values_YX: NDArray[np.floating], highest: float) -> str:
+    """A PNG as a ``data:`` address: 0 is black, `highest` the brightest of 64 opaque colours."""
+    level = np.clip(values_YX.astype(np.float64) / (highest or 1.0), 0, 1)
+    position = np.linspace(0, len(_INFERNO) - 1, 64)
+    colours = np.stack([np.interp(position, np.arange(len(_INFERNO)), _INFERNO[:, c]) for c in range(3)], axis=-1)
+    return _indexed(np.round(63 * level).astype(np.uint8), np.round(colours).astype(np.uint8))
+
+
+def grey(values_YX: NDArray[np.floating]) -> str:
+    """A PNG as a ``data:`` address: 0 is black, 1 is white, in 64 steps."""
+    level = np.round(63 * np.clip(values_YX.astype(np.float64), 0, 1)).astype(np.uint8)
+    ramp = np.round(np.linspace(0, 255, 64)).astype(np.uint8)
+    return _indexed(level, np.repeat(ramp[:, None], 3, axis=1))
+
+
+def _indexed(level_YX: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
+    import io
+
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(level_YX)).convert("P")
+    image.putdata(level_YX.ravel().tolist())
+    image.putpalette(palette.ravel().tolist())
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def heat(uncertainty_YX: NDArray[np.floating], highest: float) -> str:

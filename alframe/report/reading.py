@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from alframe.ports import CampaignRecord, Ledger, Pool, RoundRecord
-from alframe.types import AnswerRecord, Bin, Metric, Phase, Query, Split
+from alframe.types import AnswerRecord, Bin, Confusion, Metric, Phase, Query, Split
 
 __all__ = ["SCOPES", "Arm", "read_arm"]
 
@@ -33,6 +33,7 @@ class Arm:
     metrics: tuple[tuple[int, Metric], ...]
     bins: tuple[tuple[int, Bin], ...]
     seconds: tuple[tuple[int, Phase, float], ...]
+    confusions: tuple[tuple[int, Confusion], ...]
     settings: Mapping[str, Any]
     training_pixels: int
 
@@ -110,6 +111,7 @@ def read_arm(ledger: Ledger, pool: Pool, name: str) -> Arm:
         metrics=ledger.metrics(name),
         bins=ledger.bins(name),
         seconds=ledger.seconds(name),
+        confusions=ledger.confusions(name),
         settings=_settings(record.config),
         training_pixels=sum(info.size for info in pool.items(Split.TRAIN)),
     )

@@ -13,6 +13,7 @@ from alframe.ports import Artifacts, Pool
 from alframe.report import raster
 from alframe.report.charts import strips
 from alframe.report.figure import Figure, Table
+from alframe.report.frame import Frame
 from alframe.report.reading import Arm
 from alframe.report.svg import compact, num, tag
 from alframe.types import AnswerRecord, Box, Query
@@ -101,7 +102,7 @@ def _card(
     slab = _slab(view, query.box)
     image = raster.plane(pool.image(query.item, slab), axes)
     spacing = info.spacing[-2:] if len(info.spacing) == axes else (1.0, 1.0)
-    frame = _Frame.of(view, spacing)
+    frame = Frame.of(view, spacing, SIDE)
     small = raster.picture(raster.shrink(image, frame.factor), raster.display_window(image))
     layers = [frame.image(raster.photograph(small), view, "photo")]
     if "uncertainty" in prefill:
@@ -164,52 +165,6 @@ def _place(box: Box, shape: tuple[int, ...]) -> str:
 def _corners(box: Box) -> str:
     names = "ZYX"[-len(box.start) :]
     return " · ".join(f"{name} {a}–{b}" for name, a, b in zip(names, box.start, box.stop, strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """From item pixels (y, x) to the thumbnail: `pixel` user units a pixel, `factor` image pixels a stored pixel."""
-
-    top: int
-    left: int
-    pixel: tuple[float, float]
-    factor: int
-    height: float
-    width: float
-
-    @classmethod
-    def of(cls, view: Box, spacing: tuple[float, ...]) -> _Frame:
-        """A frame for the plane of `view` whose longest side is SIDE, in the proportions of `spacing`."""
-        rows, columns = view.shape[-2:]
-        high, wide = rows * spacing[0], columns * spacing[1]
-        scale = SIDE / max(high, wide)
-        return cls(
-            top=view.start[-2],
-            left=view.start[-1],
-            pixel=(scale * spacing[0], scale * spacing[1]),
-            factor=max(1, -(-max(rows, columns) // (2 * SIDE))),
-            height=high * scale,
-            width=wide * scale,
-        )
-
-    def _corner(self, box: Box) -> tuple[float, float, float, float]:
-        y, x = (box.start[-2] - self.top) * self.pixel[0], (box.start[-1] - self.left) * self.pixel[1]
-        return y, x, box.shape[-2] * self.pixel[0], box.shape[-1] * self.pixel[1]
-
-    def image(self, address: str, box: Box, class_: str) -> str:
-        y, x, height, width = self._corner(box)
-        return tag(
-            "image", href=address, x=x, y=y, width=width, height=height, class_=class_, preserveAspectRatio="none"
-        )
-
-    def rectangle(self, box: Box, class_: str) -> str:
-        y, x, height, width = self._corner(box)
-        return tag("rect", x=x, y=y, width=width, height=height, class_=class_)
-
-    def outline(self, classes: NDArray[np.generic], box: Box, class_: str) -> str:
-        y, x, _, _ = self._corner(box)
-        path = raster.outline(np.asarray(classes, np.uint8), origin=(y, x), pixel=self.pixel)
-        return tag("path", d=path, class_=f"case {class_}") + tag("path", d=path, class_=class_)
 
 
 def scores(arm: Arm) -> Figure | None:

@@ -60,6 +60,7 @@ def small_campaign(
     lease_seconds: float = 60.0,
     raters: RaterSpec | None = None,
     opinions: Opinions | None = None,
+    panels: int = 0,
 ) -> CampaignLoop:
     """A campaign of a second: two rounds of region BALD by default, its SQLite ledger in `folder` unless `ledger_url` names one.
 
@@ -84,6 +85,7 @@ def small_campaign(
             part=3,
             replicas=replicas,
             opinions=opinions or Opinions(),
+            panels=panels,
             lease_seconds=lease_seconds,
         ),
         Parts(

@@ -1,0 +1,159 @@
+"""Plates of raters and model in the report, and the tables of raters."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alframe.campaign import Budget, CampaignLoop
+from alframe.metrics import RaterSpec
+from alframe.report import raster, render
+from alframe.report.plates import PLATES, plates
+from alframe.report.raters import agreement, confusion, quality
+from alframe.report.reading import read_arm
+from alframe.runtime import InlineExecutor
+from alframe.strategies import Uncertainty
+from alframe.testing.campaigns import blobs, small_campaign
+from alframe.testing.pixel_learner import PixelLearner
+
+SPEC = RaterSpec(classes=("background", "blob"), samples=4)
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> CampaignLoop:
+    """Whole images with three raters' answers, two images and queries a round kept for the report."""
+    campaign = small_campaign(
+        tmp_path_factory.mktemp("rated"),
+        InlineExecutor(),
+        pool=blobs(raters=3),
+        replicas=3,
+        panels=2,
+        raters=SPEC,
+        strategy=Uncertainty(measure="entropy"),
+        batch=2,
+        budget=Budget(rounds=2),
+    )
+    campaign.run()
+    return campaign
+
+
+def figures(campaign: CampaignLoop) -> dict[int, object]:
+    parts = campaign.parts
+    arm = read_arm(parts.ledger, parts.pool, campaign.name)
+    return dict(plates(arm, parts.ledger, parts.artifacts, parts.pool))
+
+
+def test_a_plate_has_every_part_of_every_image(rated: CampaignLoop) -> None:
+    found = figures(rated)
+    assert sorted(found) == [1, 2, 3]
+    for index, rows in ((1, 4), (2, 4), (3, 2)):
+        figure = found[index]
+        drawing = str(figure.drawing)
+        assert len(figure.table.rows) == rows
+        assert [key.name for key in figure.keys] == ["rater0", "rater1", "rater2"]
+        for place in range(3):
+            assert drawing.count(f'class="rater{place}"') == rows
+        assert drawing.count('class="fused"') == rows
+        assert drawing.count('class="guessed"') == rows
+        # photo; votes, prediction, two variances and six samples; four colour bars below
+        assert drawing.count('class="photo"') == rows
+        assert drawing.count('class="map"') == rows * (4 + 6) + 4
+        assert "share of votes" in drawing
+        assert drawing.count(">variance<") == 2
+
+
+def test_numbers_of_a_plate_are_those_of_its_images(rated: CampaignLoop) -> None:
+    from alframe.metrics import raters
+
+    pool = rated.parts.pool
+    for title, names, apart, dice, epistemic, aleatoric, blobs_ in figures(rated)[3].table.rows:
+        item = title.partition(" ")[0]
+        maps = np.stack([pool.truth(item, name).classes for name in names.split(", ")])
+        assert apart == pytest.approx(raters.disagreement(maps, classes=2))
+        assert 0 < dice <= 1
+        assert 0 <= epistemic < aleatoric < 1
+        assert blobs_ == ""
+
+
+def test_the_page_shows_plates_agreement_and_quality(rated: CampaignLoop, tmp_path: Path) -> None:
+    parts = rated.parts
+    path = render(parts.ledger, parts.artifacts, parts.pool, ["small"], tmp_path / "report.html")
+    text = path.read_text()
+    assert 'id="campaign-0-raters"' in text
+    assert "Raters and model, round 3" in text
+    assert "Distance to the raters" in text
+    assert "Confusion of the raters" in text
+    assert not re.search(r"\sstyle=", text)
+    arm = read_arm(parts.ledger, parts.pool, "small")
+    assert {figure.title for figure in agreement(arm)} >= {"Distance to the raters", "Variance where raters differ"}
+
+
+def test_tables_of_raters_hold_the_last_round(rated: CampaignLoop) -> None:
+    parts = rated.parts
+    arm = read_arm(parts.ledger, parts.pool, "small")
+    table = quality(arm)
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["rater0", "rater1", "rater2"]
+    boxes = sum(len(parts.ledger.queries("small", index)) for index in range(3))
+    assert {row[1] for row in table.rows} == {float(boxes)}
+    cells = confusion(arm, parts.pool.classes)
+    assert cells is not None
+    for row in cells.rows:
+        assert sum(row[3:]) == pytest.approx(100.0)  # type: ignore[arg-type]
+
+
+def test_without_panels_or_raters_there_is_no_such_section(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path, InlineExecutor(), budget=Budget(rounds=1))
+    campaign.run()
+    parts = campaign.parts
+    path = render(parts.ledger, parts.artifacts, parts.pool, ["small"], tmp_path / "report.html")
+    assert "campaign-0-raters" not in path.read_text()
+
+
+def test_volumes_show_one_slice_and_one_pass_has_no_epistemic_map(tmp_path: Path) -> None:
+    campaign = small_campaign(
+        tmp_path,
+        InlineExecutor(),
+        pool=blobs(axes=3, raters=2),
+        replicas=2,
+        panels=1,
+        learner=PixelLearner(passes=1),
+        strategy=Uncertainty(measure="entropy", window=(4, 9, 9), stride=4),
+        budget=Budget(rounds=1),
+    )
+    campaign.run()
+    found = figures(campaign)[1]
+    assert "slice" in str(found.table.rows[0][0])
+    assert "one pass only" in str(found.drawing)
+    assert found.table.rows[0][4] is None
+
+
+def test_a_long_campaign_gets_a_bounded_number_of_plates(tmp_path: Path) -> None:
+    campaign = small_campaign(
+        tmp_path, InlineExecutor(), panels=1, batch=1, initial=1, budget=Budget(rounds=PLATES + 2)
+    )
+    campaign.run()
+    found = sorted(figures(campaign))
+    assert len(found) == PLATES
+    assert found[0] == 1
+    assert found[-1] == PLATES + 3
+
+
+@pytest.mark.parametrize("make", [raster.grey, lambda values: raster.coloured(values, 1.0)])
+def test_pictures_of_maps_have_as_many_levels_as_they_say(make) -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    ramp = np.tile(np.linspace(-0.5, 1.5, 400), (3, 1))
+    image = Image.open(io.BytesIO(base64.b64decode(make(ramp).partition(",")[2]))).convert("RGB")
+    pixels = np.asarray(image, np.int64)
+    assert pixels.shape == (3, 400, 3)
+    assert len(np.unique(pixels[0], axis=0)) == 64
+    brightness = pixels[0].sum(axis=1)
+    assert (np.diff(brightness) >= 0).all()
+    assert (brightness[:100] == brightness[0]).all()  # below 0 is as 0
