@@ -85,7 +85,8 @@ def draw_panel(context: PanelContext, job: PanelJob) -> dict[str, ArtifactRef]:
     z = int(total.sum(axis=(1, 2)).argmax()) if total.ndim == 3 else 0
 
     def kept(array: NDArray[Any]) -> NDArray[Any]:
-        part = array[(..., *inside)]
+        where: tuple[Any, ...] = (..., *inside)
+        part = array[where]
         return np.ascontiguousarray(part[..., z, :, :] if total.ndim == 3 else part)
 
     drawn = model.samples(pool, job.item, SAMPLES)

@@ -60,8 +60,12 @@ class Frame:
         y, x, height, width = self._corner(box)
         return tag("rect", x=x, y=y, width=width, height=height, class_=class_)
 
+    def path(self, classes: NDArray[np.generic], box: Box) -> str:
+        """The borders of the classes (Y, X) inside `box`, as path data."""
+        y, x, _, _ = self._corner(box)
+        return raster.outline(np.asarray(classes, np.uint8), origin=(y, x), pixel=self.pixel)
+
     def outline(self, classes: NDArray[np.generic], box: Box, class_: str) -> str:
         """The borders of the classes (Y, X) inside `box`, with a dark casing below."""
-        y, x, _, _ = self._corner(box)
-        path = raster.outline(np.asarray(classes, np.uint8), origin=(y, x), pixel=self.pixel)
+        path = self.path(classes, box)
         return tag("path", d=path, class_=f"case {class_}") + tag("path", d=path, class_=class_)

@@ -10,14 +10,17 @@ import pytest
 
 from alframe.campaign import Budget, CampaignLoop
 from alframe.metrics import RaterSpec
+from alframe.panels import Panel
 from alframe.report import raster, render
-from alframe.report.plates import PLATES, plates
+from alframe.report.plate_rows import read_row, zoom
+from alframe.report.plates import plates
 from alframe.report.raters import agreement, confusion, quality
 from alframe.report.reading import read_arm
 from alframe.runtime import InlineExecutor
 from alframe.strategies import Uncertainty
 from alframe.testing.campaigns import blobs, small_campaign
 from alframe.testing.pixel_learner import PixelLearner
+from alframe.types import Box
 
 SPEC = RaterSpec(classes=("background", "blob"), samples=4)
 
@@ -131,15 +134,44 @@ def test_volumes_show_one_slice_and_one_pass_has_no_epistemic_map(tmp_path: Path
     assert found.table.rows[0][4] is None
 
 
-def test_a_long_campaign_gets_a_bounded_number_of_plates(tmp_path: Path) -> None:
-    campaign = small_campaign(
-        tmp_path, InlineExecutor(), panels=1, batch=1, initial=1, budget=Budget(rounds=PLATES + 2)
-    )
+def test_a_long_campaign_gets_a_bounded_number_of_plates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alframe.report.plates.PLATES", 2)
+    campaign = small_campaign(tmp_path, InlineExecutor(), panels=1, batch=1, initial=1, budget=Budget(rounds=3))
     campaign.run()
-    found = sorted(figures(campaign))
-    assert len(found) == PLATES
-    assert found[0] == 1
-    assert found[-1] == PLATES + 3
+    assert sorted(figures(campaign)) == [1, 4]
+
+
+def test_a_view_is_a_square_around_all_that_matters_and_inside_the_plane() -> None:
+    plane = Box(start=(10, 20), stop=(74, 120))
+
+    def view(*points: tuple[int, int]) -> Box:
+        interesting = np.zeros(plane.shape, bool)
+        for y, x in points:
+            interesting[y, x] = True
+        return zoom(interesting, plane)
+
+    assert view() == plane  # nothing to see
+    assert view((0, 0), (63, 99)) == plane  # all of it matters
+    assert view((30, 50)) == Box(start=(10 + 18, 20 + 38), stop=(10 + 42, 20 + 62))
+    corner = view((0, 0), (1, 1))
+    assert corner == Box(start=plane.start, stop=(34, 44))
+    wide = view((10, 0), (10, 39))
+    assert wide.shape == (64, 68)  # cut to the plane's height
+
+
+def test_the_caption_says_who_drew_nothing(rated: CampaignLoop) -> None:
+    from dataclasses import replace
+
+    parts = rated.parts
+    arm = read_arm(parts.ledger, parts.pool, "small")
+    stored = parts.ledger.artifacts("small", 3)
+    panel = Panel.from_arrays(parts.artifacts.get_arrays(next(ref for key, ref in stored.items() if "panel/" in key)))
+    row = read_row(panel, arm, 3, parts.artifacts, parts.pool)
+    assert "nothing drawn" not in row.caption
+    assert row.apart is not None
+    empty = replace(row, drawn=dict(row.drawn) | {"rater1": np.zeros_like(row.drawn["rater1"])})
+    assert empty.caption.endswith("nothing drawn by rater1")
+    assert empty.apart > row.apart  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("make", [raster.grey, lambda values: raster.coloured(values, 1.0)])
