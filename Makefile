@@ -7,6 +7,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# tests run in so many processes; a file's tests stay in one of them
+TEST_WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --no-loadscope-reorder
 # extras that the checks need; what is installed is remembered by a stamp in .venv
 EXTRAS := test,lint,onnx,postgres,s3,label-studio
 
@@ -27,10 +30,10 @@ demo: $(VENV)/.installed
 	$(BIN)/alframe demo
 
 test: $(VENV)/.installed-tests
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+	$(PYTEST) -m "not slow" $(PYTEST_FLAGS)
 
 slow: $(VENV)/.installed-tests
-	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+	$(PYTEST) -m slow $(PYTEST_FLAGS)
 
 check: lint types layers
 

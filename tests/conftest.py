@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from alframe.errors import NotFound
 from alframe.testing.postgres import PostgresServer, postgres_server
@@ -29,6 +30,19 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("alframe")
+
+
+class Together(LoadScopeScheduling):
+    """In several processes (`-n`) the tests of a file stay together, and so do all that share the Ray cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "ray" if "mark.ray" in (REPOSITORY / file).read_text(encoding="utf-8") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Called by pytest-xdist in the process that hands out the tests."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
