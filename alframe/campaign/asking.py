@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from alframe.campaign.round import Round
-from alframe.strategies.opinions import RaterRecord, next_raters
+from alframe.strategies.opinions import RaterRecord, next_raters, one_more, rater_records
 from alframe.types import Candidates, Query, query_id
 
 __all__ = ["named", "opinions"]
@@ -31,7 +31,7 @@ def opinions(work: Round, worth: Candidates) -> tuple[Query, ...]:
         seed = work.seed(f"again/{item}/{box.start}/{box.stop}")
         chosen = next_raters(able, records, count=1, how=policy.then, trial=policy.trial, seed=seed)
         if chosen:
-            records = _one_more(records, chosen)
+            records = one_more(records, chosen)
             found.append(
                 Query(
                     id=query_id(name, item, box, again=asked[item, str(box)]),
@@ -55,7 +55,7 @@ def named(work: Round, queries: Sequence[Query]) -> tuple[Query, ...]:
         seed = work.seed(f"first/{query.item}/{query.box.start}/{query.box.stop}")
         able = _names(work, query.item)
         chosen = next_raters(able, records, count=query.replicas, how=policy.first, trial=policy.trial, seed=seed)
-        records = _one_more(records, chosen)
+        records = one_more(records, chosen)
         found.append(replace(query, raters=chosen))
     return tuple(found)
 
@@ -66,25 +66,4 @@ def _names(work: Round, item: str) -> tuple[str, ...]:
 
 def _records(work: Round) -> dict[str, RaterRecord]:
     """What is known of each rater when the round begins."""
-    answers = Counter(answer.rater for answer in work.labels.answers)
-    judged: dict[str, dict[str, float]] = {}
-    for index, metric in work.parts.ledger.metrics(work.settings.name):
-        if (index, metric.scope) == (work.index - 1, "raters") and metric.value is not None:
-            judged.setdefault(metric.label, {})[metric.name] = metric.value
-    return {
-        name: RaterRecord(
-            answers=answers[name],
-            boxes=int(judged.get(name, {}).get("shared_boxes", 0.0)),
-            agreement=judged.get(name, {}).get("agreement", 0.0),
-        )
-        for name in sorted({*answers, *judged})
-    }
-
-
-def _one_more(records: Mapping[str, RaterRecord], chosen: Sequence[str]) -> dict[str, RaterRecord]:
-    """The records with a place in this batch counted as an answer, so that one batch is shared out."""
-    more = dict(records)
-    for name in chosen:
-        known = more.get(name, RaterRecord())
-        more[name] = replace(known, answers=known.answers + 1)
-    return more
+    return rater_records(work.labels.answers, work.parts.ledger.metrics(work.settings.name), index=work.index)

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from alframe.errors import InvalidValue
 from alframe.ports import Artifacts, Ledger, Pool
-from alframe.report import costs, curves, fitting, plates, raters, selection
+from alframe.report import asking, costs, curves, fitting, plates, raters, selection
 from alframe.report.charts import swatch
 from alframe.report.figure import Figure, Key, Table, written
 from alframe.report.reading import Arm, read_arm
@@ -100,6 +100,13 @@ def _write(path: Path, data: bytes) -> Path:
 
 def _chapter(arm: Arm, position: int, ledger: Ledger, artifacts: Artifacts, pool: Pool) -> Chapter:
     tables = (costs.cost(arm), costs.by_class(arm), costs.raters(arm))
+    asked = asking.asked(arm, artifacts, len(pool.classes))
+    people = (
+        raters.quality(arm),
+        raters.confusion(arm, pool.classes),
+        asking.by_round(asked),
+        asking.latest(asked),
+    )
     return Chapter(
         arm=arm,
         anchor=f"campaign-{position}",
@@ -114,7 +121,7 @@ def _chapter(arm: Arm, position: int, ledger: Ledger, artifacts: Artifacts, pool
         gaps=curves.gaps(arm),
         agreement=raters.agreement(arm),
         plates=plates.plates(arm, ledger, artifacts, pool),
-        raters=[table for table in (raters.quality(arm), raters.confusion(arm, pool.classes)) if table is not None],
+        raters=[table for table in people if table is not None],
         scores=selection.scores(arm),
         galleries=selection.galleries(arm, artifacts, pool),
         training=fitting.training(arm, ledger, artifacts),

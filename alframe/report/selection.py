@@ -36,6 +36,7 @@ class Card:
     score: str
     outcomes: tuple[tuple[str, str], ...]
     rank: int
+    asked: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +52,11 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Round:
-    """The boxes of one round on one item, for drawing neighbours."""
+    """The queries of one round, all answers by query, and those of earlier rounds by item and box."""
 
     queries: tuple[Query, ...]
     answers: Mapping[str, list[AnswerRecord]]
+    before: Mapping[tuple[str, Box], list[AnswerRecord]]
 
 
 def galleries(arm: Arm, artifacts: Artifacts, pool: Pool) -> list[Gallery]:
@@ -64,10 +66,15 @@ def galleries(arm: Arm, artifacts: Artifacts, pool: Pool) -> list[Gallery]:
     answers: dict[str, list[AnswerRecord]] = {}
     for record in arm.answers:
         answers.setdefault(record.query, []).append(record)
-    return [
-        _gallery(index, _Round(queries=queries, answers=answers), limit, artifacts, pool)
-        for index, queries in asked.items()
-    ]
+    found = []
+    for index, queries in asked.items():
+        before: dict[tuple[str, Box], list[AnswerRecord]] = {}
+        for record in arm.answers:
+            if record.round < index:
+                before.setdefault((record.item, record.box), []).append(record)
+        chosen = _Round(queries=queries, answers=answers, before=before)
+        found.append(_gallery(index, chosen, limit, artifacts, pool))
+    return found
 
 
 def _gallery(index: int, asked: _Round, limit: int, artifacts: Artifacts, pool: Pool) -> Gallery:
@@ -134,7 +141,16 @@ def _card(
         score=compact(query.score),
         outcomes=tuple((record.rater, record.outcome.value) for record in records),
         rank=query.rank,
+        asked=_asked(query, asked),
     )
+
+
+def _asked(query: Query, asked: _Round) -> str:
+    """Who was asked by name, and whether others had labelled the box before; empty for a new box for anyone."""
+    names = ", ".join(query.raters)
+    if any(one.mask is not None for one in asked.before.get((query.item, query.box), [])):
+        return f"another opinion: {names}" if names else "another opinion"
+    return f"for {names}" if names else ""
 
 
 def _around(box: Box, shape: tuple[int, ...]) -> Box:

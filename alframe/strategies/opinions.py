@@ -9,8 +9,9 @@ other, or raters are split, it is.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,9 +22,21 @@ from alframe.ports import Moments
 from alframe.seeding import generator
 from alframe.strategies.measures import rater_disagreement, total_variance
 from alframe.strategies.moments import mean
-from alframe.types import UNANNOTATED, Box, Candidates, LabelMap
+from alframe.types import UNANNOTATED, AnswerRecord, Box, Candidates, LabelMap, Metric
 
-__all__ = ["Opinions", "RaterRecord", "closeness", "contested", "next_raters", "opinion_rows", "predicted_disagreement"]
+__all__ = [
+    "Choice",
+    "Opinions",
+    "RaterRecord",
+    "closeness",
+    "contested",
+    "next_raters",
+    "one_more",
+    "opinion_rows",
+    "predicted_disagreement",
+    "rater_records",
+    "reason",
+]
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.uint8]
@@ -138,6 +151,34 @@ class RaterRecord:
     agreement: float = 0.0
 
 
+def rater_records(
+    answers: Sequence[AnswerRecord], metrics: Sequence[tuple[int, Metric]], *, index: int
+) -> dict[str, RaterRecord]:
+    """What is known of each rater when round `index` begins: `answers` and (round, metric) may go beyond it."""
+    count = Counter(answer.rater for answer in answers if answer.round < index)
+    judged: dict[str, dict[str, float]] = {}
+    for measured, metric in metrics:
+        if (measured, metric.scope) == (index - 1, "raters") and metric.value is not None:
+            judged.setdefault(metric.label, {})[metric.name] = metric.value
+    return {
+        name: RaterRecord(
+            answers=count[name],
+            boxes=int(judged.get(name, {}).get("shared_boxes", 0.0)),
+            agreement=judged.get(name, {}).get("agreement", 0.0),
+        )
+        for name in sorted({*count, *judged})
+    }
+
+
+def one_more(records: Mapping[str, RaterRecord], chosen: Sequence[str]) -> dict[str, RaterRecord]:
+    """The records with a place in this batch counted as an answer, so that one batch is shared out."""
+    more = dict(records)
+    for name in chosen:
+        known = more.get(name, RaterRecord())
+        more[name] = replace(known, answers=known.answers + 1)
+    return more
+
+
 def next_raters(
     able: Sequence[str],
     records: Mapping[str, RaterRecord],
@@ -164,3 +205,17 @@ def next_raters(
         return (1.0, -known.agreement, known.answers, drawn[name])
 
     return tuple(sorted(names, key=key)[:count])
+
+
+def reason(name: str, records: Mapping[str, RaterRecord], *, how: Choice, trial: int) -> str:
+    """Why :func:`next_raters` took this rater, in a few words; empty for ``anyone``, who came by themselves."""
+    known = records.get(name, RaterRecord())
+    if how == "anyone":
+        return ""
+    if how == "random":
+        return "drawn"
+    if how == "need":
+        return f"fewest answers ({known.answers})"
+    if known.boxes < trial:
+        return f"on trial ({known.boxes} of {trial} shared boxes), fewest answers ({known.answers})"
+    return f"agrees best with the others ({known.agreement:.2f})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from alframe.metrics import RaterSpec
 from alframe.panels import Panel
 from alframe.report import raster, render
 from alframe.report.plate_rows import read_row, zoom
-from alframe.report.plates import plates
+from alframe.report.plates import _plate, plates
 from alframe.report.raters import agreement, confusion, quality
 from alframe.report.reading import read_arm
 from alframe.runtime import InlineExecutor
@@ -159,9 +160,29 @@ def test_a_view_is_a_square_around_all_that_matters_and_inside_the_plane() -> No
     assert wide.shape == (64, 68)  # cut to the plane's height
 
 
-def test_the_caption_says_who_drew_nothing(rated: CampaignLoop) -> None:
-    from dataclasses import replace
+def test_the_largest_blobs_are_numbered_with_their_confidence(rated: CampaignLoop) -> None:
+    parts = rated.parts
+    arm = read_arm(parts.ledger, parts.pool, "small")
+    stored = parts.ledger.artifacts("small", 3)
+    panel = Panel.from_arrays(parts.artifacts.get_arrays(next(ref for key, ref in stored.items() if "panel/" in key)))
+    numbers = np.zeros(panel.arrays["samples"].shape[1:], np.int32)
+    for number, side in enumerate((1, 4, 2, 3)):
+        numbers[5 : 5 + side, 6 * number : 6 * number + side] = number + 1
+    found = {"blobs": numbers, "blob_logit": np.array([9.0, 0.0, np.log(3.0), np.log(9.0)])}
+    row = replace(
+        read_row(panel, arm, 3, parts.artifacts, parts.pool), panel=replace(panel, arrays=panel.arrays | found)
+    )
+    figure = _plate(arm, 3, [row], 1.0)
+    assert re.findall(r'class="blob"[^>]*>([^<]+)<', str(figure.drawing)) == ["0.50", "0.90", "0.75"]  # by size
+    assert figure.table.rows[0][-1] == "1.00, 0.50, 0.75, 0.90"
+    assert "sigmoid(mean logit / 1)" in figure.note
+    for temperature, words in ((None, "no confidence"), (1e4, "outweigh")):
+        none = _plate(arm, 3, [row], temperature)
+        assert 'class="blob"' not in str(none.drawing)
+        assert words in none.note
 
+
+def test_the_caption_says_who_drew_nothing(rated: CampaignLoop) -> None:
     parts = rated.parts
     arm = read_arm(parts.ledger, parts.pool, "small")
     stored = parts.ledger.artifacts("small", 3)
