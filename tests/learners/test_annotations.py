@@ -64,7 +64,7 @@ def test_training_on_random_raters_predicts_the_share_of_their_votes() -> None:
         item: {"a": nothing[item], "b": nothing[item], "c": nothing[item], "d": everything[item]} for item in shapes
     }
     task = replace(fit_task(pool, MemoryLabels(maps=nothing, raters=raters)), validation=())
-    training = Training(steps=60, batch_size=8, patch=(16, 16), learning_rate=1e-2, validate_every=60)
+    training = Training(steps=60, batch_size=8, patch=(16, 16), learning_rate=3e-2, validate_every=60)
     said = {}
     for kind in ("fused", "random"):
         network = LinkNet(width=4, blocks=1, stem_stride=1)
@@ -72,5 +72,5 @@ def test_training_on_random_raters_predicts_the_share_of_their_votes() -> None:
         weights = learner.fit(task).weights
         moments = learner.predictor([weights], Compute()).predict(pool.image("blob8"), seed=1).moments
         said[kind] = float(moments.probability[1].mean())
-    assert said["fused"] < 0.05
-    assert said["random"] == pytest.approx(0.25, abs=0.1)
+    # of five seeds, fused said 0.009 to 0.020 and random 0.19 to 0.28
+    assert said["fused"] < 0.1 < said["random"] < 0.4

@@ -8,9 +8,10 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 
 from alframe.errors import InvalidValue
-from alframe.learners import DcanResNet, Network, OwnNetwork, UNet
+from alframe.learners import DcanResNet, LinkNet, Network, OwnNetwork, UNet
 from alframe.learners.nets import build, divisor_of, outputs_of
 from alframe.learners.nets.dcan_resnet import DcanResNetModule, Head
+from alframe.learners.nets.linknet import LinkNetModule
 from alframe.learners.nets.unet import UNetModule
 
 NETWORKS: list[Network] = [
@@ -22,6 +23,9 @@ NETWORKS: list[Network] = [
     DcanResNet(width=0.125, stem_stride=2, dropout_from=3, depth=34),
     DcanResNet(width=0.0625, dropout_from=2, depth=50, norm="instance", channel_dropout=True),
     DcanResNet(width=0.0625, dropout=0),
+    LinkNet(width=8, blocks=1, dropout=0.3),
+    LinkNet(width=8, stem_stride=1, channel_dropout=True, dropout=0.3, norm="batch"),
+    LinkNet(width=8, stem_stride=4, norm="group"),
 ]
 
 
@@ -39,9 +43,9 @@ def test_logits_have_the_size_of_the_input(network: Network, dims: int) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
-def test_the_first_half_is_the_same_for_every_pass(network: UNet | DcanResNet) -> None:
+def test_the_first_half_is_the_same_for_every_pass(network: UNet | DcanResNet | LinkNet) -> None:
     module = build(network, spatial_dims=2, in_channels=1, out_channels=3)
-    assert isinstance(module, UNetModule | DcanResNetModule)
+    assert isinstance(module, UNetModule | DcanResNetModule | LinkNetModule)
     for part in module.modules():
         part.train(isinstance(part, nn.Dropout | nn.Dropout2d))
     x = torch.randn(1, 1, 64, 64)
