@@ -5,20 +5,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from alframe.errors import AlframeError, NonFiniteError, PeerLost
 from alframe.jobs import FitContext, FitJob, fit_member
 from alframe.ports import Checkpoint, FitTask, Learner
 from alframe.teams import Rank, here
 
-__all__ = ["Death", "fit_in_team", "fit_telling", "report"]
+__all__ = ["Death", "fit_in_team", "fit_telling", "kill_once", "report", "without_ray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +130,55 @@ def fit_telling(context: tuple[FitContext, Path], job: FitJob) -> Checkpoint:
     """:func:`alframe.jobs.fit_member`, leaving a file with the rank and the number of each process that takes part."""
     Path(context[1], f"fit-{here().index}-{os.getpid()}").touch()
     return fit_member(context[0], job)
+
+
+def kill_once(folder: Path, rank: int, when: Callable[[], bool]) -> threading.Thread:
+    """Kill process `rank` of the team that :func:`fit_telling` names in `folder`, by SIGKILL, as soon as `when` holds.
+
+    Returns the thread that waits for it: join it when the training is over.
+    """
+
+    def kill() -> None:
+        while not when():
+            time.sleep(0.02)
+        (victim,) = folder.glob(f"fit-{rank}-*")
+        os.kill(int(victim.name.rpartition("-")[2]), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+_WITHOUT_RAY = """
+import sys
+class Ban:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "ray":
+            raise ImportError("ray is not here")
+sys.meta_path.insert(0, Ban())
+from pathlib import Path
+import numpy as np
+from alframe.learners import DeepEnsemble
+from alframe.learners.checkpoints import read_card
+from alframe.types import Compute
+folder = Path(sys.argv[1])
+weights = (folder / "member.safetensors").read_bytes()
+learner = DeepEnsemble(members=1, network=read_card(weights).network)
+prediction = learner.predictor([weights], Compute()).predict(np.load(folder / "image.npy"), seed=1)
+np.save(folder / "probability.npy", prediction.moments.probability)
+assert "ray" not in sys.modules
+"""
+
+
+def without_ray(weights: bytes, image: NDArray[Any]) -> NDArray[np.float32]:
+    """What a checkpoint predicts (C, S) for an image (C, S) in a process where ``import ray`` fails.
+
+    Raises: CalledProcessError: when anything of it does.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "member.safetensors").write_bytes(weights)
+        np.save(folder / "image.npy", image)
+        subprocess.run([sys.executable, "-c", _WITHOUT_RAY, name], check=True, timeout=300)
+        probability: NDArray[np.float32] = np.load(folder / "probability.npy")
+    return probability
