@@ -9,6 +9,7 @@ __all__ = [
     "AlframeError",
     "ArtifactDamaged",
     "ArtifactMissing",
+    "ClusterUnavailable",
     "ConfigurationError",
     "ConflictError",
     "DataError",
@@ -64,6 +65,10 @@ class ArtifactDamaged(AlframeError, OSError):
 
 class StoreUnavailable(AlframeError, OSError):
     """The database or the artifact store cannot be used now (full, locked, away); nothing was acknowledged."""
+
+
+class ClusterUnavailable(AlframeError, ConnectionError):
+    """The Ray cluster cannot be joined, or its head is gone; the ledger has all that was done, and `alframe resume` goes on."""
 
 
 class TaskFailed(AlframeError, RuntimeError):

@@ -22,10 +22,6 @@ from alframe.testing.faults import FAULTS, Lab, Tally, catch_mutants, inject
 from alframe.testing.postgres import programs
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "durability.md"
-ELSEWHERE = {
-    7: ("a node removed", "its work is done elsewhere; no duplicate rows"),
-    8: ("the head of the cluster killed", "the driver exits with an error; resumed on a new cluster"),
-}
 INTRODUCTION = """# Durability: faults and what comes of them
 
 Run
@@ -91,10 +87,10 @@ def page(faults: Sequence[Tally], mutants: Sequence[Tally], arguments: str, with
     rows = [
         (t.number, f"| {t.number} | {t.title} | {t.expected} | {t.trials} | {t.kills} | {t.broken} |") for t in faults
     ]
-    untried = {number: (*texts, "several nodes") for number, texts in ELSEWHERE.items()}
-    untried |= {f.number: (f.title, f.expected, f.needs) for f in FAULTS if f.needs in without}
-    for number, (title, expected, needs) in untried.items():
-        rows.append((number, f"| {number} | {title} | {expected} | not tried here: needs {needs} | | |"))
+    for fault in FAULTS:
+        if fault.needs in without:
+            untried = f"| {fault.number} | {fault.title} | {fault.expected} | not tried here: needs {fault.needs} | | |"
+            rows.append((fault.number, untried))
     lines += [line for _, line in sorted(rows, key=lambda pair: pair[0])]
     first = {t.title: (t.violations[0].partition(": ")[2] if t.violations else "") for t in mutants}
     lines.append(MUTANTS.rstrip("\n"))

@@ -8,11 +8,14 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alframe.errors import TaskFailed
 from alframe.runtime.failures import describe
+from alframe.runtime.peaks import Recorder, out_of_memory, told
 from alframe.runtime.shares import Share
 from alframe.runtime.threads import limited_threads, thread_environment
+from alframe.runtime.witness import Berth, berth, peak_file
 
 __all__ = ["Crew", "Owned", "Terms", "Worker", "own"]
 
@@ -27,16 +30,23 @@ class Worker:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._parcels: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {}
+        self._recorder = Recorder(peak_file())
 
-    def load(self, run: str, parcel: tuple[Callable[[Any, Any], Any], Any]) -> None:
-        """Keep what the tasks of `run` need. Ray has fetched the one copy that the object store holds."""
+    def load(self, run: str, parcel: tuple[Callable[[Any, Any], Any], Any]) -> Berth:
+        """Keep what the tasks of `run` need, and say where this is. Ray has fetched the one copy that the object store holds."""
         self._parcels[run] = parcel
+        return berth()
 
     def work(self, run: str, task: Any) -> Any:
         """One task of `run`."""
         function, context = self._parcels[run]
-        with limited_threads(self._threads):
-            return function(context, task)
+        with limited_threads(self._threads), self._recorder.watching():
+            try:
+                return function(context, task)
+            except (MemoryError, RuntimeError) as error:
+                if out_of_memory(error):
+                    error.add_note(told())
+                raise
 
     def drop(self, run: str) -> None:
         """Forget `run`."""
@@ -90,6 +100,10 @@ class Crew:
 
     def __len__(self) -> int:
         return len(self._actors)
+
+    def filled(self, place: int) -> bool:
+        """Whether a worker is at `place` already."""
+        return self._actors[place] is not None
 
     def at(self, place: int) -> Any:
         """The worker at `place`."""
@@ -164,14 +178,16 @@ class Owned:
 def own(factory: Callable[[], Any]) -> tuple[Any, Owned]:
     """An owner actor and the stand-in for the object that `factory` builds in it.
 
-    It takes no CPU from the workers, and so can always be placed.
+    It takes no CPU from the workers, and so can always be placed; it stays on the driver's node, so that the loss of another
+    node does not end it.
 
     Raises:
         TaskFailed: when the process is lost; otherwise whatever `factory` raises.
     """
     environment = {"ALFRAME_FAILPOINT": ""} | dict.fromkeys(_GPU_VARIABLES, "")
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "runtime_env": {"env_vars": environment}}
-    actor = ray.remote(Owner).options(**options).remote()
+    actor = ray.remote(Owner).options(scheduling_strategy=here, **options).remote()
     return actor, Owned(actor, _receive(actor.build.remote(factory), "build"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from alframe.errors import AlframeError, TaskFailed
+from alframe.runtime.peaks import out_of_memory, told
 
 __all__ = ["TaskNames", "naming"]
 
@@ -49,10 +50,13 @@ class naming:  # noqa: N801  (used as a block: ``with naming(names, position): .
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception) and not isinstance(error, AlframeError):
+            if out_of_memory(error):
+                error.add_note(told())
             raise self._names.failed(self._position, 1, describe(error)) from error
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line: its type and what it says (the end of it is cut when it is very long)."""
-    text = " ".join(str(error).split())[:_LONGEST]
+    """An error in one line: its type and what it says, its notes too (the end of it is cut when it is very long)."""
+    said = [str(error), *getattr(error, "__notes__", ())]
+    text = "; ".join(" ".join(part.split()) for part in said if part.strip())[:_LONGEST]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

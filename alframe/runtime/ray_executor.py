@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeVar
 
 import ray
 
-from alframe.errors import InvalidValue
+from alframe.errors import ClusterUnavailable, InvalidValue
 from alframe.ports import RunKind
 from alframe.runtime.actors import Crew, Terms, own
-from alframe.runtime.cluster import LOCAL, connect, require
+from alframe.runtime.cluster import LOCAL, Head, connect, require
 from alframe.runtime.ray_run import Limits, Run
 from alframe.runtime.shares import Share
 from alframe.runtime.train import TeamRun
@@ -115,6 +115,7 @@ class RayExecutor:
 
         Raises:
             InvalidValue: when the executor is closed, or function and context cannot be pickled.
+            ClusterUnavailable: when the head of the cluster is gone.
             TaskFailed: naming the task, when its worker was lost too often or `function` raised no AlframeError.
             AlframeError: as `function` raised it.
         """
@@ -131,23 +132,28 @@ class RayExecutor:
     ) -> Iterator[tuple[int, Result]]:
         if not tasks:
             return
+        crew, head = self._crews[kind], Head()
+        try:
+            head.wait()
+        except ClusterUnavailable:
+            crew.closed = True
+            raise
         try:
             parcel = ray.put((function, context))
         except TypeError as error:
             raise InvalidValue(
                 f"{name}: function and context must be picklable to travel to workers: {error}"
             ) from error
-        crew = self._crews[kind]
         if kind == "fit" and self._team > 1:
             for warm in self._crews.values():
                 warm.rest()
             limits = self._limits[kind]
-            yield from TeamRun(name, parcel, tasks, size=self._team, crew=crew, limits=limits).results()
+            yield from TeamRun(name, parcel, tasks, size=self._team, crew=crew, limits=limits, head=head).results()
             return
         for other in self._crews.values():
             if other is not crew:
                 other.rest()
-        yield from Run(name, parcel, tasks, crew, self._limits[kind]).results()
+        yield from Run(name, parcel, tasks, crew=crew, limits=self._limits[kind], head=head).results()
 
     def own(self, factory: Callable[[], Any]) -> Any:
         """A stand-in for an object in a process of its own, whose methods run one at a time, in order.
@@ -166,9 +172,10 @@ class RayExecutor:
         if self._closed:
             return
         self._closed = True
+        lost = any(crew.closed for crew in self._crews.values())  # a run found the head gone
         for crew in self._crews.values():
             crew.closed = True
-        if not ray.is_initialized():
+        if lost or not ray.is_initialized():
             return
         for crew in self._crews.values():
             crew.close()

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
-from alframe.errors import AlframeError, InvalidValue, TaskFailed
+from alframe.errors import AlframeError, ClusterUnavailable, InvalidValue, TaskFailed
 from alframe.runtime.actors import Crew
+from alframe.runtime.cluster import Head
 from alframe.runtime.failures import TaskNames, describe
+from alframe.runtime.peaks import gib
 from alframe.runtime.schedule import Schedule
+from alframe.runtime.witness import Berth, Loss, inquire
 
 __all__ = ["Limits", "Run"]
 
-_TICK = 5.0
+_TICK = 2.0
 """Seconds after which the loop looks at its clocks although nothing happened."""
 
 
@@ -38,12 +41,14 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class _Seat:
-    """A worker's place in a run. `number` is new for each replacement, `place` stays."""
+    """A worker's place in a run. `number` is new for each replacement, `place` stays; `fresh`: its process is as new as the run."""
 
     number: int
     place: int
     actor: Any
     loading: Any
+    fresh: bool
+    berth: Berth | None = None
     busy_since: float = 0.0
     calls: dict[int, Any] = field(default_factory=dict)
 
@@ -51,7 +56,7 @@ class _Seat:
 class Run:
     """Brings `tasks` to the workers of `crew`, replaces those that are lost, and yields results."""
 
-    def __init__(self, name: str, parcel: Any, tasks: Sequence[Any], crew: Crew, limits: Limits) -> None:
+    def __init__(self, name: str, parcel: Any, tasks: Sequence[Any], *, crew: Crew, limits: Limits, head: Head) -> None:
         self._name = name
         self._id = uuid.uuid4().hex
         self._parcel = parcel
@@ -64,6 +69,7 @@ class Run:
         self._seats: list[_Seat] = []
         self._seated = 0
         self._waiting_since = time.monotonic()
+        self._head = head
 
     def results(self) -> Iterator[tuple[int, Any]]:
         """Yield ``(position, result)`` as they come. Ends the run on the workers when closed early or failed.
@@ -71,6 +77,7 @@ class Run:
         Raises:
             TaskFailed: a task or the start of a worker failed too often.
             InvalidValue: the executor was closed meanwhile.
+            ClusterUnavailable: the head of the cluster is gone.
             AlframeError: the function raised it.
         """
         self._crew.runs += 1
@@ -79,18 +86,24 @@ class Run:
             while not self._schedule.done:
                 if self._crew.closed:
                     raise InvalidValue(f"{self._name}: the executor was closed during the run")
+                self._head.watch()
                 for seat in self._seats:
                     self._feed(seat)
                 yield from self._next()
                 yield from self._stop_overdue()
+        except ClusterUnavailable:
+            self._crew.closed = True  # nobody is left to tell that the workers are free
+            raise
         finally:
             self._leave()
 
     def _seat(self, place: int) -> _Seat:
+        fresh = not self._crew.filled(place)
         actor = self._crew.at(place)
         self._seated += 1
         # the parcel is an argument of its own, so that Ray resolves it and unpacks it once in the worker
-        return _Seat(number=self._seated, place=place, actor=actor, loading=actor.load.remote(self._id, self._parcel))
+        loading = actor.load.remote(self._id, self._parcel)
+        return _Seat(number=self._seated, place=place, actor=actor, loading=loading, fresh=fresh)
 
     def _feed(self, seat: _Seat) -> None:
         if seat.loading is not None:
@@ -120,7 +133,7 @@ class Run:
         try:
             value = self._received(seat, position)
         except _Lost as lost:
-            yield from self._replace(seat, str(lost))
+            yield from self._replace(seat, lost.error)
         else:
             yield position, value
 
@@ -132,7 +145,7 @@ class Run:
                 raise error.cause from error
             raise self._names.failed(position, 1, _why(error)) from error
         except RayError as error:
-            raise _Lost(describe(error)) from error
+            raise _Lost(error) from error
         del seat.calls[position]
         seat.busy_since = time.monotonic()
         self._schedule.finish(seat.number, position)
@@ -140,11 +153,11 @@ class Run:
 
     def _loaded(self, seat: _Seat) -> None:
         try:
-            ray.get(seat.loading)
+            seat.berth = ray.get(seat.loading)
         except RayTaskError as error:
             raise TaskFailed(f"{self._name}: a worker cannot unpack function and context: {_why(error)}") from error
         except RayError as error:
-            self._failed_starts[seat.place] += 1
+            self._failed_starts[seat.place] += seat.fresh  # one that was lost as it idled says nothing about the next
             if self._failed_starts[seat.place] >= self._limits.attempts:
                 times = self._failed_starts[seat.place]
                 raise TaskFailed(
@@ -154,8 +167,19 @@ class Run:
         else:
             seat.loading = None
 
-    def _replace(self, seat: _Seat, cause: str, blamed: int | None = None) -> Iterator[tuple[int, Any]]:
+    def _replace(self, seat: _Seat, error: RayError) -> Iterator[tuple[int, Any]]:
         """Put a new worker on a lost one's seat. What it had finished before its end still counts."""
+        assert seat.berth is not None, "a worker that has tasks was loaded"
+        loss = inquire(seat.berth)
+        yield from self._finished(seat)
+        if loss.node_gone:
+            self._schedule.strand(seat.number)
+        else:
+            self._schedule.lose(seat.number, _how(error, seat.berth, loss))
+        self._reseat(seat)
+
+    def _finished(self, seat: _Seat) -> Iterator[tuple[int, Any]]:
+        """End a worker; the results that it left."""
         ray.kill(seat.actor)
         for position in list(seat.calls):
             try:
@@ -163,8 +187,6 @@ class Run:
             except _Lost:
                 continue
             yield position, value
-        self._schedule.lose(seat.number, cause, blamed=blamed)
-        self._reseat(seat)
 
     def _reseat(self, seat: _Seat) -> None:
         self._crew.dismiss(seat.place, seat.actor)
@@ -190,7 +212,10 @@ class Run:
             if seat.calls and now - seat.busy_since > longest:
                 position, running = next(iter(seat.calls.items()))
                 if not ray.wait([running], timeout=0)[0]:
-                    yield from self._replace(seat, f"it ran for more than {longest:g} s and was stopped", position)
+                    yield from self._finished(seat)
+                    cause = f"it ran for more than {longest:g} s and was stopped"
+                    self._schedule.lose(seat.number, cause, blamed=position)
+                    self._reseat(seat)
 
     def _check_start(self) -> None:
         started = sum(seat.loading is None for seat in self._seats)
@@ -216,7 +241,18 @@ class Run:
 
 
 class _Lost(Exception):
-    """The worker of a call is gone; the text says how."""
+    """The worker of a call is gone; `error` is what Ray says of it."""
+
+    def __init__(self, error: RayError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _how(error: RayError, place: Berth, loss: Loss) -> str:
+    """How a worker was lost, for a person: killed for memory or otherwise, and its peak."""
+    killed = isinstance(error, OutOfMemoryError)
+    text = f"OutOfMemoryError: its node {place.address} ran out of memory" if killed else describe(error)
+    return text if loss.peak is None else f"{text}; the peak of its process was {gib(loss.peak)}"
 
 
 def _why(error: RayTaskError) -> str:

@@ -2,7 +2,9 @@
 
 Every task is waiting, on one worker, or finished. A lost worker's tasks go back to the front of the queue. Which of
 them ended the worker cannot be known, for the last reply of a process that dies is often lost too: all are charged an
-attempt, and from then on each runs alone on its worker, so that an innocent one is not charged twice.
+attempt, and from then on each runs alone on its worker, so that an innocent one is not charged twice. A task whose
+whole node went is not charged, for nodes are taken away and fail for reasons of their own; but a task that outlives no node
+is given up too.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ from collections import deque
 
 from alframe.runtime.failures import TaskNames
 
-__all__ = ["Schedule"]
+__all__ = ["NODES", "Schedule"]
+
+NODES = 10
+"""How many nodes may be lost under one task."""
 
 
 class Schedule:
@@ -25,6 +30,7 @@ class Schedule:
         self._attempts = attempts
         self._depth = 1 if attempts == 1 else depth  # no second chance to find out which task it was
         self._spent: dict[int, int] = {}
+        self._nodes: dict[int, int] = {}
         self._held: dict[int, list[int]] = {}
 
     @property
@@ -69,4 +75,18 @@ class Schedule:
             self._spent[position] = self._spent.get(position, 0) + 1
             if self._spent[position] >= self._attempts:
                 raise self._names.failed(position, self._spent[position], cause)
+        self._waiting.extendleft(reversed(held))
+
+    def strand(self, worker: int) -> None:
+        """`worker` is gone with its node: queue all it held again, in order.
+
+        Raises:
+            TaskFailed: when this was the last of :data:`NODES` under one of its tasks.
+        """
+        held = self._held.pop(worker, [])
+        for position in held:
+            self._nodes[position] = self._nodes.get(position, 0) + 1
+            if self._nodes[position] >= NODES:
+                spent = self._spent.get(position, 0) + 1
+                raise self._names.failed(position, spent, f"{NODES} nodes were lost while it ran on them")
         self._waiting.extendleft(reversed(held))

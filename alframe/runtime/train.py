@@ -19,8 +19,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from alframe.errors import AlframeError, InvalidValue, PeerLost
+from alframe.errors import AlframeError, ClusterUnavailable, InvalidValue, PeerLost
 from alframe.runtime.actors import Crew, Terms
+from alframe.runtime.cluster import Head
 from alframe.runtime.failures import TaskNames, describe
 from alframe.runtime.ray_run import Limits
 from alframe.runtime.threads import limited_threads
@@ -137,9 +138,11 @@ class _Game:
 class TeamRun:
     """Brings each of `tasks` to a team of `size` processes: as many teams at once as the cluster has room for."""
 
-    def __init__(self, name: str, parcel: Any, tasks: Sequence[Any], *, size: int, crew: Crew, limits: Limits) -> None:
+    def __init__(
+        self, name: str, parcel: Any, tasks: Sequence[Any], *, size: int, crew: Crew, limits: Limits, head: Head
+    ) -> None:
         self._name, self._parcel, self._tasks, self._size = name, parcel, tasks, size
-        self._crew, self._limits = crew, limits
+        self._crew, self._limits, self._head = crew, limits, head
         self._names = TaskNames(name, tuple(tasks))
         self._waiting = deque(range(len(tasks)))
         self._spent = [0] * len(tasks)
@@ -151,18 +154,23 @@ class TeamRun:
         Raises:
             TaskFailed: a team was lost too often, or the function raised what is no AlframeError.
             InvalidValue: the executor was closed meanwhile.
+            ClusterUnavailable: the head of the cluster is gone.
             AlframeError: the function raised it.
         """
         try:
             while self._waiting or self._games:
                 if self._crew.closed:
                     raise InvalidValue(f"{self._name}: the executor was closed during the run")
+                self._head.watch()
                 while self._waiting and len(self._games) < self._room():
                     self._begin(self._waiting.popleft())
                 ready, _ = ray.wait(list(self._games), num_returns=1, timeout=_TICK)
                 for ref in ready:
                     yield from self._settle(ref)
                 self._stop_overdue()
+        except ClusterUnavailable:
+            self._crew.closed = True  # nobody is left to end the teams
+            raise
         finally:
             if not self._crew.closed:
                 for game in self._games.values():

@@ -68,6 +68,21 @@ def test_driver_and_member_killed_on_ray(repository: Path) -> None:
     assert result["violated"] == {"1": 0, "6": 0}, output
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_nodes_removed_and_the_head_killed(repository: Path) -> None:
+    result, output = benchmark(repository, "--only", "7", "8", "--without")
+    assert result["violated"] == {"7": 0, "8": 0}, output
+    assert result["kills"] == 3
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_killed_for_memory_in_a_loop(repository: Path) -> None:
+    result, output = benchmark(repository, "--only", "9", "--without")
+    assert result["violated"] == {"9": 0}, output
+
+
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_postgresql_restarted_and_away(repository: Path, postgres: object) -> None:

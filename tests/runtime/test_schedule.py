@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alframe.errors import TaskFailed
 from alframe.runtime.failures import TaskNames
-from alframe.runtime.schedule import Schedule
+from alframe.runtime.schedule import NODES, Schedule
 
 
 def make(count: int, workers: int, attempts: int) -> Schedule:
@@ -21,7 +21,7 @@ def make(count: int, workers: int, attempts: int) -> Schedule:
     count=st.integers(0, 25),
     workers=st.integers(1, 4),
     attempts=st.integers(1, 3),
-    moves=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["finish", "finish", "finish", "lose"])), max_size=80),
+    moves=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["finish"] * 3 + ["lose", "strand"])), max_size=80),
 )
 def test_every_task_is_finished_once_or_the_run_fails_by_name(
     count: int, workers: int, attempts: int, moves: list[tuple[int, str]]
@@ -29,6 +29,7 @@ def test_every_task_is_finished_once_or_the_run_fails_by_name(
     schedule = make(count, workers, attempts)
     finished: list[int] = []
     killed: Counter[int] = Counter()
+    stranded: Counter[int] = Counter()
     names = dict(enumerate(range(workers)))  # seat -> worker; a lost worker gets a new number
     fresh = workers
     for seat, move in [*moves, *((n % workers, "finish") for n in range(4 * (count + 1) * workers))]:
@@ -52,6 +53,15 @@ def test_every_task_is_finished_once_or_the_run_fails_by_name(
                     schedule.lose(worker, "gone")
                 return
             schedule.lose(worker, "gone")
+        elif move == "strand":
+            names[seat % workers], fresh = fresh, fresh + 1
+            stranded.update(mine)
+            worn = [position for position in mine if stranded[position] == NODES]
+            if worn:
+                with pytest.raises(TaskFailed, match=f"job: task {worn[0]} of {count} .*{NODES} nodes were lost"):
+                    schedule.strand(worker)
+                return
+            schedule.strand(worker)
     assert schedule.done
     assert sorted(finished) == list(range(count))
     assert max(killed.values(), default=0) < attempts
@@ -101,6 +111,17 @@ def test_only_the_blamed_task_is_charged() -> None:
     assert schedule.take(1) == 0
     schedule.lose(1, "gone", blamed=1)  # it had finished in the last moment: nothing of what is held was to blame
     assert schedule.take(2) == 0
+
+
+def test_a_task_that_outlives_no_node_is_given_up() -> None:
+    """Lost nodes are nobody's fault, up to a number; the attempts are untouched by them."""
+    schedule = make(2, workers=1, attempts=1)
+    for worker in range(NODES - 1):
+        assert schedule.take(worker) == 0
+        schedule.strand(worker)
+    assert schedule.take(99) == 0
+    with pytest.raises(TaskFailed, match=f"task 0 of 2 .*{NODES} nodes were lost"):
+        schedule.strand(99)
 
 
 def test_near_the_end_no_task_waits_behind_another() -> None:

@@ -13,6 +13,7 @@ from alframe.testing.faults.kills import KILLS
 from alframe.testing.faults.lab import Lab
 from alframe.testing.faults.model import Fault, Outcome
 from alframe.testing.faults.mutants import MUTANTS
+from alframe.testing.faults.nodes import NODES
 from alframe.testing.faults.servers import SERVERS
 from alframe.testing.faults.stores import STORES
 from alframe.testing.faults.workers import WORKERS
@@ -20,7 +21,7 @@ from alframe.testing.faults.workers import WORKERS
 __all__ = ["FAULTS", "Tally", "catch_mutants", "inject"]
 
 FAULTS: tuple[Fault, ...] = tuple(
-    sorted((*KILLS, *DRIVERS, *WORKERS, *STORES, *SERVERS, *ANSWERS), key=lambda fault: fault.number)
+    sorted((*KILLS, *DRIVERS, *WORKERS, *NODES, *STORES, *SERVERS, *ANSWERS), key=lambda fault: fault.number)
 )
 
 

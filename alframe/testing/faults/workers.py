@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +53,18 @@ class Greedy(PixelLearner):
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
         np.ones(2**30)
         return PixelLearner.fit(self, task, progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hungry(PixelLearner):
+    """Takes half a GiB and is killed for it, as the operating system kills for memory: without a word."""
+
+    def fit(self, task: FitTask, progress: Callable[[float], None] | None = None) -> Checkpoint:
+        """Never fits."""
+        taken = np.ones(2**26)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Checkpoint(weights=taken.tobytes(), validation_loss=0.0, history=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +148,33 @@ def out_of_memory(lab: Lab, number: int) -> Outcome:
         outcome.expect(ended.last("error") == "TaskFailed", f"the round did not fail: {ended}")
         told = ended.last("text")
         named = "fit: task 0 of 2" in told and "after 1 attempt" in told and "MemoryError" in told
-        outcome.expect(named, f"task, attempts and cause are not told: {ended}")
+        outcome.expect(named and _peak(told) > 0.02, f"task, attempts, cause and peak are not told: {ended}")
         outcome.expect(ledger_rows(folder, STANDS) == [("failed", told)], "the ledger does not say why it failed")
         lab.finish(folder, outcome)
     return outcome
+
+
+def killed_for_memory(lab: Lab, number: int) -> Outcome:
+    """On Ray: whoever trains is killed for the memory that it takes, again and again."""
+    from alframe.runtime import RayExecutor
+
+    outcome = Outcome()
+    with lab.folder() as folder:
+        learner = Hungry(members=1, steps=6, passes=2)
+        ended = lab.drive(folder, learner=learner, executor_of=lambda: RayExecutor(1, attempts=3)).wait()
+        outcome.kills += 3
+        told = ended.last("text")
+        named = ended.last("error") == "TaskFailed" and "fit: task 0 of 1" in told and "after 3 attempts" in told
+        outcome.expect(named, f"the loop does not end, or task and attempts are not told: {ended}")
+        outcome.expect(0.5 < _peak(told) < 2, f"the peak is not told: {ended}")
+        outcome.expect(ledger_rows(folder, STANDS) == [("failed", told)], "the ledger does not say why it failed")
+    return outcome
+
+
+def _peak(told: str) -> float:
+    """GiB, as an error names them."""
+    found = re.search(r"the peak of its process was (\d+\.\d\d) GiB", told)
+    return float(found[1]) if found else 0.0
 
 
 def not_a_number(lab: Lab, what: str) -> Outcome:
@@ -183,9 +220,18 @@ WORKERS = (
     Fault(
         number=9,
         title="out of memory",
-        expected="the round fails after its attempts and names the task",
+        expected="the round fails and names the task and its peak",
         cases=lambda lab: [0],
         trial=out_of_memory,
+    ),
+    Fault(
+        number=9,
+        title="killed for memory in a loop (Ray)",
+        expected="the round fails after its attempts and names the task and its peak",
+        cases=lambda lab: [0],
+        trial=killed_for_memory,
+        quick=0,
+        needs="ray",
     ),
     Fault(
         number=19,
