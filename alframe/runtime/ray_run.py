@@ -21,7 +21,7 @@ from alframe.runtime.cluster import Head
 from alframe.runtime.failures import TaskNames, describe
 from alframe.runtime.peaks import gib
 from alframe.runtime.schedule import Schedule
-from alframe.runtime.witness import Berth, Loss, inquire
+from alframe.runtime.witness import Berth, Loss, inquire, lost_with_node
 
 __all__ = ["Limits", "Run"]
 
@@ -157,7 +157,8 @@ class Run:
         except RayTaskError as error:
             raise TaskFailed(f"{self._name}: a worker cannot unpack function and context: {_why(error)}") from error
         except RayError as error:
-            self._failed_starts[seat.place] += seat.fresh  # one that was lost as it idled says nothing about the next
+            # one that was lost as it idled, or with its node, says nothing about the next
+            self._failed_starts[seat.place] += seat.fresh and not lost_with_node(seat.actor)
             if self._failed_starts[seat.place] >= self._limits.attempts:
                 times = self._failed_starts[seat.place]
                 raise TaskFailed(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray._private import state
 from ray._private import worker as ray_worker
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alframe.runtime.peaks import read
 
-__all__ = ["Berth", "Loss", "berth", "inquire", "peak_file"]
+__all__ = ["Berth", "Loss", "berth", "inquire", "lost_with_node", "peak_file"]
 
 _PATIENCE = 40.0
 """Seconds to wait for an answer from a node; Ray itself takes up to half a minute to find one gone."""
@@ -56,6 +58,13 @@ def inquire(place: Berth) -> Loss:
         return Loss(node_gone=False, peak=ray.get(asked, timeout=_PATIENCE))
     except RayError:
         return Loss(node_gone=not _alive(place.node))
+
+
+def lost_with_node(actor: Any) -> bool:
+    """Whether a worker that never said where it is was on a node that went. Ray goes on placing there until it has noticed."""
+    found = state.actors(actor._actor_id.hex())
+    cause = found["DeathCause"].actor_died_error_context if found else None
+    return cause is not None and cause.reason == type(cause).NODE_DIED
 
 
 def _alive(node: str) -> bool:
