@@ -282,8 +282,9 @@ def report(
     first = access.common(settings)
     path = output or first.workdir_path / "report.html"
     names = [one.name for one in settings]
-    with access.ledger(first) as ledger:
-        written = render(ledger, compose.open_artifacts(first), compose.open_pool(first), names, path)
+    store, pool = compose.open_artifacts(first), compose.open_pool(first)
+    with access.ledger(first) as ledger, access.labelling(first) as labelling:
+        written = render(ledger, store, pool, names, path, labelling=labelling)
     emit(as_json, {"report": str(written.absolute())}, f"Report: {written.absolute()}")
 
 

@@ -18,10 +18,12 @@ from typing import Any
 from markupsafe import Markup
 
 from alframe.errors import InvalidValue
+from alframe.labelling import LabellingLedger
 from alframe.ports import Artifacts, Ledger, Pool
 from alframe.report import asking, costs, curves, fitting, plates, raters, selection
 from alframe.report.charts import swatch
 from alframe.report.figure import Figure, Key, Table, written
+from alframe.report.people import people
 from alframe.report.reading import Arm, read_arm
 from alframe.report.svg import compact
 from alframe.types import Split
@@ -65,11 +67,20 @@ class Chapter:
     tables: list[Table]
 
 
-def render(ledger: Ledger, artifacts: Artifacts, pool: Pool, campaigns: Sequence[str], path: Path | str) -> Path:
+def render(
+    ledger: Ledger,
+    artifacts: Artifacts,
+    pool: Pool,
+    campaigns: Sequence[str],
+    path: Path | str,
+    *,
+    labelling: LabellingLedger | None = None,
+) -> Path:
     """Write the report of one campaign, or of several drawn together, to `path` and return it.
 
-    The file appears complete or not at all (temporary file, then rename). Campaigns may be running, half finished or
-    without any model yet: what does not exist is left out.
+    With `labelling`, the people who labelled are named, with their time and agreement. The file appears complete or not at
+    all (temporary file, then rename). Campaigns may be running, half finished or without any model yet: what does not
+    exist is left out.
 
     Raises:
         InvalidValue: when `campaigns` is empty.
@@ -80,7 +91,11 @@ def render(ledger: Ledger, artifacts: Artifacts, pool: Pool, campaigns: Sequence
     if not campaigns:
         raise InvalidValue("a report needs at least one campaign, got none; name one of `alframe status`")
     arms = [read_arm(ledger, pool, name) for name in campaigns]
-    text = _page(arms, [_chapter(arm, position, ledger, artifacts, pool) for position, arm in enumerate(arms)], pool)
+    chapters = [_chapter(arm, position, ledger, artifacts, pool) for position, arm in enumerate(arms)]
+    if labelling is not None:
+        for chapter in chapters:
+            chapter.tables.extend(people(labelling, artifacts, chapter.arm.name))
+    text = _page(arms, chapters, pool)
     return _write(Path(path), text.encode())
 
 

@@ -33,11 +33,12 @@ class App {
   }
 
   async start() {
+    const invite = this.#takeInvite();
     if (!isSecureContext) return this.#stop("This page needs HTTPS", "It is served over plain HTTP from another machine. Ask who runs the campaign for its https:// address.");
     this.store = await Store.open();
     this.outbox = new Outbox(this.api, this.store);
     await this.store.tidy().catch(() => {});
-    const session = (await this.#invited()) ?? (await this.#present()) ?? (await this.#form({ title: "Welcome", text: "Open the invite link that you were sent, or paste it here." }));
+    const session = (await this.#invited(invite)) ?? (await this.#present()) ?? (await this.#form({ title: "Welcome", text: "Open the invite link that you were sent, or paste it here." }));
     this.#signedIn(session);
     addEventListener("hashchange", () => this.#route());
     return this.#route();
@@ -45,11 +46,16 @@ class App {
 
   #stop(title, text) { this.host.replaceChildren(h("div", { class: "card center" }, icon("warn"), h("h1", {}, title), h("p", {}, text))); }
 
-  /** An invite in the address is used once and taken out of it, so that it stays in no history. */
-  async #invited() {
+  /** The invite in the address, or null. It is taken out of it before anything else happens, so that it stays in no history. */
+  #takeInvite() {
     if (!location.hash.includes("invite=")) return null;
     const invite = inviteOf(location.hash);
     history.replaceState(null, "", `${location.pathname}#/label`);
+    return invite;
+  }
+
+  async #invited(invite) {
+    if (!invite) return null;
     try { return await redeem(this.api, invite); } catch (error) {
       const present = await this.#present();
       if (present) return present;

@@ -325,13 +325,17 @@ def test_what_cannot_be_labelled_is_said_with_its_reason(served: Campaign, visit
         else:
             desk.page.keyboard.press("n")
             desk.page.locator(f"dialog input[value={outcome}]").check()
-            desk.page.locator("dialog textarea").fill(f"<b>{outcome}</b>")
+            reason = desk.page.locator("dialog textarea")
+            reason.fill(f"<b>{outcome}</b>")
+            desk.page.locator("dialog button", has_text="Hand in").click()
+            assert "Plain words" in reason.evaluate("one => one.validationMessage")  # the server would refuse it
+            reason.fill(f'{outcome}: nuclei < 5 µm & "pale"')
             desk.page.locator("dialog button", has_text="Hand in").click()
         desk.page.wait_for_function("(was) => document.querySelector('.bench .stage')?.ariaLabel !== was", arg=item)
         said[outcome] = item
     found = {one.outcome: one for task in tasks for one in served.submissions(task.id)}
     assert set(found) == set(said)
-    assert found["ambiguous"].reason == "<b>ambiguous</b>"
+    assert found["ambiguous"].reason == 'ambiguous: nuclei < 5 µm & "pale"'
     assert not served.mask(found["empty_confirmed"]).any()
     for outcome, label in said.items():
         assert served.desk.ledger.task(found[outcome].task).item in (label or "")

@@ -9,7 +9,7 @@ import { h } from "./dom.js";
 export function ask({ title, body = [], actions, must = false, wide = false }) {
   return new Promise((resolve) => {
     const id = `dialog-${Math.random().toString(36).slice(2)}`;
-    const buttons = actions.map(({ label, value, kind }) => h("button", { type: "submit", class: kind ?? "", value, formnovalidate: value === "cancel" }, label));
+    const buttons = actions.map(({ label, value, kind }) => h("button", { type: "submit", class: kind ?? "", value, formnovalidate: value === "" }, label));
     const form = h("form", { method: "dialog" }, h("h2", { id }, title), ...body, h("div", { class: "actions" }, ...buttons));
     const dialog = h("dialog", { "aria-labelledby": id, class: wide ? "wide" : "" }, form);
     form.addEventListener("submit", (event) => {

@@ -38,6 +38,8 @@ export async function declineOf(skips) {
   const radios = choices.map(([value, label, says], index) => h("label", { class: "choice" },
     h("input", { type: "radio", name: "outcome", value, checked: index === 0 }), h("span", {}, h("b", {}, label), h("small", {}, says))));
   const reason = h("textarea", { rows: 2, maxlength: 1000, "aria-label": "Reason", placeholder: "Why? (optional, the organisers read it)" });
+  // the server takes no markup: say so where it is written
+  reason.addEventListener("input", () => reason.setCustomValidity(/<\s*[A-Za-z/!?]/.test(reason.value) ? "Plain words only: a “<” may not stand before a letter." : ""));
   const answer = await ask({
     title: "This region cannot be labelled", body: [h("fieldset", {}, h("legend", { class: "sr" }, "Outcome"), ...radios), reason],
     actions: [{ label: "Go back", value: "" }, { label: "Hand in", value: "send", kind: "primary" }],
