@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from alframe import metrics, seeding
 from alframe.jobs import fused_truth
+from alframe.learners.stochastic_prediction import StochasticPredictor
 from alframe.metrics import EvaluationState, MetricSpec
+from alframe.metrics.blobs import logit_statistics
 from alframe.metrics.raters import (
     brier_of_raters,
     correlation,
@@ -30,10 +32,12 @@ from alframe.metrics.raters import (
 from alframe.ports import Moments, Pool, Predictor
 from alframe.strategies import measures, moments
 from alframe.types import LabelMap, Split
+from benchmarks.lidc_rows import SIZES
 
 __all__ = ["SAMPLES", "measure"]
 
 SAMPLES = 50
+LOGIT_SHAPE = ("mean", "skewness", "excess_kurtosis")
 Maps = NDArray[np.float64]
 
 
@@ -80,7 +84,23 @@ def measure(predictor: Predictor, pool: Pool, *, seed: int, items: int | None = 
             name = f"{info.id}/{rater}"
             state = state.merge(metrics.observe(spec, item=name, mean=mean, log_mean=log_mean, truth=truth))
         _add(sums, found, mean, log_mean, raters_RS, segmentations(drawn), fused_truth(pool, info.id).classes)
-    return _numbers(sums, spec, state)
+    return {**_numbers(sums, spec, state), **_logits(predictor, pool, seed, items)}
+
+
+def _logits(predictor: Predictor, pool: Pool, seed: int, items: int | None) -> dict[str, float]:
+    """How the logits of foreground are spread, with noisy copies and (the member of the largest patches) without."""
+    if not isinstance(predictor, StochasticPredictor):
+        return {}
+    found: dict[str, float] = {}
+    images = [(info.id, pool.image(info.id)) for info in pool.items(Split.TEST)[:items]]
+    maps = {
+        "stochastic": [predictor.foreground_logit(x, seed=seeding.derive(seed, "predict", name)) for name, x in images],
+        "deterministic": [predictor.deterministic_logit(x, member=len(SIZES) - 1) for _, x in images],
+    }
+    for kind, logits in maps.items():
+        shape = logit_statistics(np.concatenate([one.ravel() for one in logits]))
+        found |= {f"{kind}_{name}": float(getattr(shape, name)) for name in LOGIT_SHAPE}
+    return found
 
 
 def _add(

@@ -7,19 +7,25 @@ ensembles train several. Rows that differ only in how they predict share their t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alframe.learners import (
     Augmentation,
     DeepEnsemble,
+    DLema,
+    Edue,
+    EdueUNet,
     Heteroscedastic,
     HeteroscedasticUNet,
+    LinkNet,
     MCDropout,
     ProbabilisticUNet,
     ProbUNet,
+    StochasticEnsemble,
     Training,
     UNet,
 )
+from alframe.learners.dlema import Fusion
 from alframe.ports import Learner
 
 __all__ = ["FULL", "QUICK", "Row", "rows"]
@@ -28,7 +34,9 @@ WIDTHS = (8, 16, 32, 48)
 """Of the networks with three convolutions a level: 142 000 parameters without the nets of the latent code."""
 PLAIN_WIDTHS = (12, 24, 40, 56)
 """Of those with two: 159 000 parameters."""
-MEMBERS = 5
+FUSIONS: tuple[Fusion, ...] = ("uniform", "pixel", "image")
+MEMBERS = 4
+SIZES = (16, 24, 32)
 FULL, QUICK = 300, 40
 
 
@@ -58,26 +66,8 @@ def training(steps: int) -> Training:
 def rows(steps: int) -> Mapping[str, Row]:
     """All rows in the order of the table, for networks trained for so many steps."""
     shared = training(steps)
-    plain = UNet(features=PLAIN_WIDTHS, dropout=0.2, dropout_from=1, norm="instance")
+    plain = UNet(features=PLAIN_WIDTHS, dropout=0.2, dropout_from=1)
     return {
-        "single": Row(
-            title="one network",
-            learner=DeepEnsemble(network=plain, training=shared, members=1),
-            trained="unet",
-            passes="1",
-        ),
-        "mc_dropout": Row(
-            title="MC dropout",
-            learner=MCDropout(network=plain, training=shared, passes=15),
-            trained="unet",
-            passes="15",
-        ),
-        "deep_ensemble": Row(
-            title="deep ensemble",
-            learner=DeepEnsemble(network=plain, training=shared, members=MEMBERS),
-            trained="unet",
-            passes=f"{MEMBERS}",
-        ),
         "hu": Row(
             title="Hu et al.",
             learner=ProbabilisticUNet(network=ProbUNet(features=WIDTHS), training=shared),
@@ -87,7 +77,11 @@ def rows(steps: int) -> Mapping[str, Row]:
         "kohl": Row(
             title="Probabilistic U-Net (Kohl et al.)",
             learner=ProbabilisticUNet(
-                network=ProbUNet(features=WIDTHS, weights="fixed"), training=shared, rater_weight=0.0, latents=16
+                network=ProbUNet(features=WIDTHS, weights="fixed"),
+                training=shared,
+                kl_weight=10.0,
+                rater_weight=0.0,
+                latents=16,
             ),
             trained="kohl",
             passes="1 × 16 codes",
@@ -97,5 +91,55 @@ def rows(steps: int) -> Mapping[str, Row]:
             learner=Heteroscedastic(network=HeteroscedasticUNet(features=WIDTHS), training=shared),
             trained="kendall_gal",
             passes="8 weights × 8 noises",
+        ),
+        **{
+            f"dlema_{fusion}": Row(
+                title=f"D-LEMA, {fusion}",
+                learner=DLema(network=LinkNet(width=8, stem_stride=1), training=shared, members=MEMBERS, fusion=fusion),
+                trained="dlema",
+                passes=f"{MEMBERS} × 10 noises",
+            )
+            for fusion in FUSIONS
+        },
+        "mc_dropout": Row(
+            title="MC dropout",
+            learner=MCDropout(network=plain, training=shared, passes=15, annotation="random"),
+            trained="unet",
+            passes="15",
+        ),
+        "single": Row(
+            title="one member of the ensemble",
+            learner=DeepEnsemble(network=plain, training=shared, members=1, annotation="random"),
+            trained="unet",
+            passes="1",
+        ),
+        "deep_ensemble": Row(
+            title="deep ensemble",
+            learner=DeepEnsemble(network=plain, training=shared, members=MEMBERS, annotation="random"),
+            trained="unet",
+            passes=f"{MEMBERS}",
+        ),
+        "fused": Row(
+            title="one network, majority label",
+            learner=DeepEnsemble(network=plain, training=shared, members=1),
+            trained="fused",
+            passes="1",
+        ),
+        "edue": Row(
+            title="EDUE",
+            learner=Edue(network=EdueUNet(features=PLAIN_WIDTHS), training=shared),
+            trained="edue",
+            passes="1",
+        ),
+        "stochastic": Row(
+            title="stochastic ensemble",
+            learner=StochasticEnsemble(
+                network=replace(plain, dropout=0.0),
+                training=replace(shared, patch=()),
+                sizes=SIZES,
+                annotation="random",
+            ),
+            trained="stochastic",
+            passes="3 × 10 copies",
         ),
     }
