@@ -16,13 +16,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load
 
+from alframe.errors import NonFiniteError
 from alframe.ports import FitTask, Labels, Learner, Pool
 from alframe.seeding import derive
 from alframe.types import Compute, Split
 from benchmarks.lidc_data import all_raters, pool_of
 from benchmarks.lidc_measures import measure
 from benchmarks.lidc_page import write_page
-from benchmarks.lidc_rows import FULL, QUICK, Row, rows
+from benchmarks.lidc_rows import FULL, QUICK, RATES, Row, rows
 
 ROOT = Path(__file__).parents[1]
 COMPUTE = Compute(threads=1)
@@ -83,6 +84,24 @@ def run(name: str, row: Row, seed: int, pool: Pool, labels: Labels, folder: Path
     print(f"{name}, seed {seed}: " + ", ".join(f"{key} {numbers[key]:.3f}" for key in shown), flush=True)
 
 
+def rates(pool: Pool, labels: Labels, folder: Path, names: Sequence[str]) -> None:
+    """The validation loss of the first network of each training (seed 0) at each rate, where it is missing; prints the best."""
+    for trained in names:
+        losses = {}
+        for rate in RATES:
+            path = folder / "rates" / f"{trained}-{rate:g}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                learner = next(row.learner for row in rows(FULL, rate).values() if row.trained == trained)
+                try:
+                    _fit(learner, 0, 0, pool, labels, path)
+                except NonFiniteError as error:
+                    _save(path, json.dumps({"history": [], "error": str(error)}).encode())
+            history = json.loads(path.read_text())["history"]
+            losses[rate] = min((loss for _, _, loss in history if loss is not None), default=float("inf"))
+        print(f'    "{trained}": {min(RATES, key=losses.__getitem__):g},  # {losses}', flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what is missing, and write the page when it is for all to see."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -90,14 +109,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", nargs="+", help="some rows only (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} steps and 12 test images: does it run at all?")
+    parser.add_argument("--rates", action="store_true", help="compare the learning rates, nothing else")
     parser.add_argument(
         "--page", action="store_true", help="write the page from the numbers that are there, train nothing"
     )
     given = parser.parse_args(arguments)
     folder = given.folder.resolve() / ("quick" if given.quick else "full")
+    torch.set_num_threads(1)
+    if given.rates:
+        pool = pool_of(given.folder.resolve())
+        every = dict.fromkeys(row.trained for row in rows(FULL, RATES[0]).values())
+        rates(pool, all_raters(pool), folder, given.rows or list(every))
+        return
     table: Mapping[str, Row] = rows(QUICK if given.quick else FULL)
     if not given.page:
-        torch.set_num_threads(1)
         pool = pool_of(given.folder.resolve())
         labels = all_raters(pool)
         for seed in given.seeds:
