@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,8 +24,6 @@ ADDRESS_FILE = "label-server.json"
 _GRACE_SECONDS = 20
 _IDLE_SECONDS = 65
 """Longer than the minute for which reverse proxies keep a connection."""
-_TURN_SECONDS = 0.0005
-"""How long a thread may compute while another waits for its turn; Python's 5 ms add up to the slowest claims (decision 012)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,28 +94,13 @@ class Serving:
             lambda port: ready(self.address(port)),
         )
         try:
-            with _prompt():
-                server.run()
+            server.run()
         except KeyboardInterrupt:
             return
         except (SystemExit, ssl.SSLError, OSError) as error:
             raise StoreUnavailable(f"cannot serve on {self.host}:{self.port}; is the port taken? ({error})") from error
         if not server.started:
             raise StoreUnavailable(f"cannot serve on {self.host}:{self.port}; is the port taken?")
-
-
-@contextmanager
-def _prompt() -> Iterator[None]:
-    """Short turns for threads, and a garbage collector that does not go through all modules again and again."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN_SECONDS)
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        sys.setswitchinterval(before)
 
 
 class _Server(uvicorn.Server):
