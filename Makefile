@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 TEST_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --no-loadscope-reorder
 # extras that the checks need; what is installed is remembered by a stamp in .venv
-EXTRAS := test,lint,onnx,postgres,s3,label-studio
+EXTRAS := test,lint,onnx,postgres,s3,cluster,label-studio
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow lint types layers docs bench check clean label-studio

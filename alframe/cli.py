@@ -2,7 +2,8 @@
 
 Results go to standard output (``--json``: JSON and nothing else); progress and messages go to standard error. Exit codes:
 0 done, 1 run-time failure, 2 usage, configuration or data, 3 waiting for labels, 4 a budget other than `rounds` ran dry,
-5 another driver holds the campaign, 130 interrupted (Ctrl-C or SIGTERM; `alframe resume` goes on).
+5 another driver holds the campaign, 6 the Ray cluster cannot be reached or lost its head, 130 interrupted (Ctrl-C or
+SIGTERM; `alframe resume` goes on).
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alframe import __version__, cli_evaluation, cli_integrity, cli_labelling, cli_serving
+from alframe import __version__, cli_cluster, cli_evaluation, cli_integrity, cli_labelling, cli_serving
 from alframe.cli_common import File, Json, console, emit, say, watched
 from alframe.errors import (
     AlframeError,
+    ClusterUnavailable,
     ConflictError,
     ExtraMissing,
     FencedError,
@@ -37,7 +39,7 @@ app = typer.Typer(
     name="alframe",
     help="Active learning for biomedical image segmentation: choose what an expert should label next, and show what it brought.",
     epilog="Exit codes: 0 done · 1 run-time failure · 2 usage, configuration or data · 3 waiting for labels · 4 a budget ran dry "
-    "· 5 another driver holds the campaign · 130 interrupted.",
+    "· 5 another driver holds the campaign · 6 the Ray cluster is gone · 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
@@ -45,6 +47,7 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="Plug-ins: strategies, learners, oracles and readers.", no_args_is_help=True)
 database_app = typer.Typer(help="The SQL ledger.", no_args_is_help=True)
+app.add_typer(cli_cluster.app)
 app.add_typer(cli_evaluation.app)
 app.add_typer(cli_integrity.app)
 app.add_typer(cli_serving.label_app, name="label")
@@ -336,6 +339,12 @@ def doctor(
     config: Annotated[
         Path | None, typer.Option(help="A campaign's YAML: its database and store, too.", show_default=False)
     ] = None,
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster", help="Every node of the Ray cluster, too: `--config` says which, else this machine's."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check this machine: packages, CPU and GPU, disk, durability, SQLite, Ray, plug-ins; exit code 1 when something fails.
@@ -346,11 +355,17 @@ def doctor(
     from alframe.terminal import checks_view
 
     checks = diagnose(folder)
+    settings = None
     if config is not None:
         from alframe.config import load
         from alframe.surroundings import examine
 
-        checks += examine(load(config))
+        settings = load(config)
+        checks += examine(settings)
+    if cluster:
+        from alframe import nodes
+
+        checks += nodes.examine(settings)
     rows = [{"name": one.name, "state": one.state, "found": one.found, "advice": one.advice} for one in checks]
     emit(as_json, rows, checks_view(checks))
     raise typer.Exit(1 if any(one.state == "failed" for one in checks) else 0)
@@ -396,15 +411,18 @@ _INTERRUPTED = 130
 def _code(error: AlframeError) -> int:
     if isinstance(error, LeaseHeld | FencedError):
         return 5
+    if isinstance(error, ClusterUnavailable):
+        return 6
     return 2 if isinstance(error, ProblemsError | InvalidValue | NotFound | ConflictError | ExtraMissing) else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (the console script hands it to the shell)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="alframe")
+        app(args=given, prog_name="alframe")
     except SystemExit as ended:
-        if ended.code == _INTERRUPTED:
+        if ended.code == _INTERRUPTED and given[:1] != ["submit"]:  # its driver is elsewhere, and it has said so
             say("alframe: interrupted; `alframe resume FILE` goes on where it stands.")
         return ended.code if isinstance(ended.code, int) else 0
     except AlframeError as error:

@@ -16,7 +16,7 @@ from alframe.labelling import LabellingDesk, LabellingLedger
 from alframe.metrics import MetricSpec, RaterSpec
 from alframe.ports import Artifacts, Ledger, Observer, Oracle, Pool, Snapshots, Strategy
 from alframe.types import ItemInfo, Split
-from alframe.workers import compute, open_executor
+from alframe.workers import check_hosts, compute, open_executor
 
 if TYPE_CHECKING:
     from alframe.annotator import Door, Office
@@ -212,7 +212,7 @@ def _oracle(config: Config, pool: Pool) -> Oracle:
 
 def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
     """See :meth:`Campaign.open`."""
-    _check_hosts(config)
+    check_hosts(config)
     pool = open_pool(config)
     ledger = open_ledger(config)
     settings = _settings(config)
@@ -233,19 +233,6 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
         snapshots=_snapshots(config),
     )
     return Campaign(config, settings, parts)
-
-
-def _check_hosts(config: Config) -> None:
-    """An SQLite file is on one host, and so must be everything that may come to drive its campaign."""
-    ray = config.ray
-    if ray is not None and ray.address != "local" and config.ledger_url.startswith("sqlite:"):
-        problem = Problem(
-            where=f"campaign {config.name}: ledger",
-            expected=f"postgresql://USER@HOST/DATABASE, because ray.address is {ray.address!r}",
-            found=f"the SQLite file {config.ledger_url.removeprefix('sqlite:///')}, which one machine alone can use safely",
-            hint="See docs/how-to/postgres.md; or stay on this machine with ray.address: local",
-        )
-        raise ConfigurationError([problem])
 
 
 def _settings(config: Config) -> Settings:

@@ -165,7 +165,7 @@ def _ray() -> Check:
     if tuple(int(part) for part in number.split(".")[:2]) < (2, 60):
         advice = "Older versions let anyone who reaches their ports run code: pip install 'ray>=2.60'."
         return Check(name="ray", state="failed", found=f"ray {number}", advice=advice)
-    return _ok("ray", f"ray {number}; on a cluster set RAY_AUTH_MODE=token")
+    return _ok("ray", f"ray {number}; clusters are asked for their token unless RAY_AUTH_MODE=disabled")
 
 
 def _plugins() -> Check:

@@ -12,7 +12,7 @@ from alframe.ports import Executor
 from alframe.runtime.shares import Share
 from alframe.types import Compute
 
-__all__ = ["compute", "environment", "open_executor", "share"]
+__all__ = ["check_hosts", "compute", "environment", "open_executor", "share"]
 
 
 def compute(config: Config) -> Compute:
@@ -96,3 +96,20 @@ def open_executor(config: Config) -> Executor:
         attempts=ray.attempts,
         start_deadline=ray.start_deadline,
     )
+
+
+def check_hosts(config: Config) -> None:
+    """An SQLite file is on one host, and so must be everything that may come to drive its campaign.
+
+    Raises:
+        ConfigurationError: when it is not.
+    """
+    ray = config.ray
+    if ray is not None and ray.address != "local" and config.ledger_url.startswith("sqlite:"):
+        problem = Problem(
+            where=f"campaign {config.name}: ledger",
+            expected=f"postgresql://USER@HOST/DATABASE, because ray.address is {ray.address!r}",
+            found=f"the SQLite file {config.ledger_url.removeprefix('sqlite:///')}, which one machine alone can use safely",
+            hint="See docs/how-to/postgres.md; or stay on this machine with ray.address: local",
+        )
+        raise ConfigurationError([problem])

@@ -42,7 +42,7 @@ class Nodes:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **_IMPATIENT},
+            env={**os.environ, **_IMPATIENT, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"},
         )
         head = self._ask("head", dashboard=dashboard)
         self.address: str = head["address"]
@@ -92,8 +92,10 @@ class Nodes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._holder.stdin is not None
+        assert self._holder.stdout is not None
         self._holder.stdin.close()  # the holder then ends the nodes
         self._holder.wait()
+        self._holder.stdout.close()
 
 
 def _processes(node: Any) -> list[int]:
