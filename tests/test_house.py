@@ -19,7 +19,15 @@ HEAVY = {
     "alembic": ("storage",),
     "zarr": ("storage",),
     "pyarrow": ("storage",),
-    "typer": ("cli.py", "cli_common.py", "cli_evaluation.py", "cli_integrity.py", "cli_labelling.py", "cli_serving.py"),
+    "typer": (
+        "cli.py",
+        "cli_cluster.py",
+        "cli_common.py",
+        "cli_evaluation.py",
+        "cli_integrity.py",
+        "cli_labelling.py",
+        "cli_serving.py",
+    ),
     "torch": ("learners", "workers.py"),  # workers asks whether there is a GPU
     "monai": ("learners",),
     "fastapi": ("annotator",),
