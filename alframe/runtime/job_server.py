@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,11 +85,12 @@ class JobServer:
         shown = 0
         while True:
             passed = 0
-            for piece in self._tail(job):
-                fresh = piece[max(0, shown - passed) :]
-                passed += len(piece)
-                if fresh:
-                    yield fresh
+            with suppress(ClusterUnavailable):  # the next line asks whether it is more than a broken connection
+                for piece in self._tail(job):
+                    fresh = piece[max(0, shown - passed) :]
+                    passed += len(piece)
+                    if fresh:
+                        yield fresh
             shown = max(shown, passed)
             if self.ended(job) is not None:
                 return
