@@ -19,6 +19,7 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -28,6 +29,8 @@ __all__ = ["ENCODINGS", "decode", "gzipped"]
 
 _NIFTI_HEADER = 2**16
 """Bytes that a NIfTI may have before its voxels: header and extensions."""
+_EXTENDED = 348
+"""Where a NIfTI says whether extensions follow. Nobody needs them: they are not parsed."""
 _PNG_MODES = ("P", "L", "1")
 
 
@@ -101,6 +104,7 @@ def _from_nifti(packed: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A single-file NIfTI-1 (gzip'd or not): ``X Y (Z)`` on disk, whole numbers from 0 to 255."""
     size = math.prod(shape)
     raw = _inflated(packed, 8 * size + _NIFTI_HEADER, "NIfTI") if packed[:2] == b"\x1f\x8b" else packed
+    raw = raw[:_EXTENDED] + bytes(4) + raw[_EXTENDED + 4 :]
     try:
         volume = nibabel.Nifti1Image.from_bytes(raw)
         found = tuple(int(n) for n in volume.shape)
@@ -112,6 +116,7 @@ def _from_nifti(packed: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     except (
         ImageFileError,
         HeaderDataError,
+        WrapStructError,
         OSError,
         EOFError,
         ValueError,

@@ -30,7 +30,8 @@ from alframe.campaign.settings import Budget, Plateau, Target
 from alframe.config.cluster import Ray
 from alframe.config.mirror import STRICT, adapter, check, resolved
 from alframe.errors import ExtraMissing, InvalidValue, NotFound
-from alframe.storage.locations import is_internal, locate
+from alframe.hosts import is_internal
+from alframe.storage.locations import locate
 from alframe.strategies.opinions import Opinions
 
 __all__ = ["SITES", "Config", "Evaluate", "Initial", "MetricsSettings", "Plugin", "Runtime", "Stop"]

@@ -84,6 +84,24 @@ def restore(module: nn.Module, weights: bytes) -> None:
         raise InvalidValue(f"the checkpoint does not fit the network: {problem}") from problem
 
 
+def _check_size(card: ModelCard, weights: bytes) -> None:
+    """Compare the file with the network that its card speaks of, before that takes any memory. Raises InvalidValue."""
+    try:
+        length = int.from_bytes(weights[:HEADER], "little")
+        header = json.loads(weights[HEADER : HEADER + length])
+        stored = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        with torch.device("meta"):
+            planned = {name: tuple(tensor.shape) for name, tensor in card.build().state_dict().items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError) as problem:
+        raise InvalidValue(f"the checkpoint does not describe a network that can be built: {problem}") from problem
+    odd = sorted(name for name in stored.keys() | planned.keys() if stored.get(name) != planned.get(name))
+    if odd:
+        raise InvalidValue(
+            f"the checkpoint does not fit the network: {odd[0]} is {stored.get(odd[0], 'not there')}, "
+            f"expected {planned.get(odd[0], 'none')}"
+        )
+
+
 def load_model(weights: bytes, network: AnyNetwork | None = None) -> tuple[nn.Module, ModelCard]:
     """The network of a checkpoint in eval mode on the CPU, and its card.
 
@@ -99,6 +117,7 @@ def load_model(weights: bytes, network: AnyNetwork | None = None) -> tuple[nn.Mo
         )
     if network is not None and network != card.network:
         raise InvalidValue(f"expected a checkpoint of {network}, got one of {card.network}")
+    _check_size(card, weights)
     module = card.build()
     restore(module, weights)
     return module.eval(), card

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
@@ -23,7 +24,7 @@ from alframe.learners.optimisation import MovingAverage
 from alframe.learners.together import Team
 from alframe.ports import FitTask
 
-__all__ = ["Record", "Trainable", "fingerprint", "resume", "store"]
+__all__ = ["Record", "Trainable", "decode", "fingerprint", "resume", "store"]
 
 _FORMAT = 1
 _DIGEST = 32
@@ -84,7 +85,7 @@ def resume(task: FitTask, identity: str, team: Team, run: Trainable) -> Record:
     if team.leads and task.snapshot is not None:
         with suppress(StoreUnavailable):
             data = task.snapshot.load()
-    content = _decode(identity, team.told(data))
+    content = decode(identity, team.told(data))
     if content is None:
         return Record()
     meta, tensors = content
@@ -117,14 +118,23 @@ def _encode(identity: str, run: Trainable, record: Record, random: torch.Tensor)
     return hashlib.sha256(data).digest() + data
 
 
-def _decode(identity: str, data: bytes | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+def decode(identity: str, data: bytes | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
     """The content of a snapshot that is whole and of this run; otherwise None."""
     if data is None or hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
         return None
     length = int.from_bytes(data[_DIGEST : _DIGEST + 8], "little")
-    header = json.loads(data[_DIGEST + 8 : _DIGEST + 8 + length])
-    meta: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
-    return (meta, load(data[_DIGEST:])) if meta["identity"] == identity else None
+    try:
+        header = json.loads(data[_DIGEST + 8 : _DIGEST + 8 + length])
+        meta: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+        return (meta, load(data[_DIGEST:])) if meta["identity"] == identity else None
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        SafetensorError,
+    ):  # somebody else's, who computed the digest
+        return None
 
 
 def _restore(run: Trainable, meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], rank: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import struct
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Extensions
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from alframe.errors import DataError
 from alframe.readers.base import RawImage, arrange, bad, check_size, unreadable
@@ -19,7 +23,44 @@ from alframe.readers.settings import Limits
 
 __all__ = ["NiftiReader"]
 
-_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error, OverflowError, KeyError)
+_UNREADABLE = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    struct.error,
+    OverflowError,
+    KeyError,
+)
+_LONGEST_HEADER = 2**24
+"""Bytes before the first voxel. Unpacking is stopped nowhere else: a gzip of a few kilobytes could hold gigabytes of header."""
+
+
+class _Unread(Nifti1Extensions):  # type: ignore[misc]
+    """No extensions. Nobody here needs them, and their sizes, which a file states as it likes, say what is read into memory."""
+
+    @classmethod
+    def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> _Unread:
+        return cls()
+
+
+class _Header1(nibabel.Nifti1Header):  # type: ignore[misc]
+    exts_klass = _Unread
+
+
+class _Header2(nibabel.Nifti2Header):  # type: ignore[misc]
+    exts_klass = _Unread
+
+
+class _Image1(nibabel.Nifti1Image):  # type: ignore[misc]
+    header_class = _Header1
+
+
+class _Image2(nibabel.Nifti2Image):  # type: ignore[misc]
+    header_class = _Header2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +83,7 @@ class NiftiReader:
             raise unreadable(path, "NIfTI", error) from error
 
     def _decode(self, path: Path, axes: str, mask: bool, limits: Limits) -> RawImage:
-        volume = nibabel.load(path)
+        volume = _open(path)
         shape = tuple(int(n) for n in volume.shape)
         check_size(path, shape, max(volume.get_data_dtype().itemsize, 4), limits)
         letters = axes or "XYZ"[: max(2, len(shape))]
@@ -60,6 +101,23 @@ class NiftiReader:
         raw = arrange(path, array, letters, mask=mask, spacing=steps)
         orientation = "".join(code or "?" for code in nibabel.aff2axcodes(volume.affine))
         return replace(raw, orientation=orientation, affine=_affine(volume, letters))
+
+
+def _open(path: Path) -> Any:
+    """The volume, its voxels still on disk. Raises DataError: when it is no NIfTI, or its voxels begin too far into the file."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        head = file.read(540)
+    for order in "<>":
+        if head[:4] == struct.pack(f"{order}i", 348):
+            kind, offset = _Image1, struct.unpack_from(f"{order}f", head, 108)[0]
+        elif head[:4] == struct.pack(f"{order}i", 540):
+            kind, offset = _Image2, struct.unpack_from(f"{order}q", head, 168)[0]
+        else:
+            continue
+        if not offset <= _LONGEST_HEADER:
+            raise bad(path, f"voxels that begin within {_LONGEST_HEADER:,} bytes", f"a header that says {offset}")
+        return kind.from_filename(path)
+    raise bad(path, "a NIfTI-1 or NIfTI-2 file", f"a file that begins with {head[:4]!r}")
 
 
 def _affine(volume: Any, letters: str) -> tuple[float, ...]:

@@ -61,7 +61,8 @@ class TiffReader:
             DataError: when it is damaged, too large, holds several images, or has axes that cannot be told apart.
         """
         try:
-            with tifffile.TiffFile(path) as file:
+            # an OME description may name other files, wherever they are: they are not opened
+            with tifffile.TiffFile(path, _multifile=False) as file:
                 return self._decode(path, file, axes, mask, limits)
         except DataError:
             raise
@@ -69,6 +70,9 @@ class TiffReader:
             raise unreadable(path, "TIFF", error) from error
 
     def _decode(self, path: Path, file: tifffile.TiffFile, axes: str, mask: bool, limits: Limits) -> RawImage:
+        len(
+            file.pages
+        )  # follows the chain of pages to its end, and notices a circle; going through them one by one does not
         if len(file.series) != 1:
             found = f"{len(file.series)} of different shapes or kinds"
             raise bad(path, "one image or stack in the file", found, "Save each as a file of its own.")
@@ -142,6 +146,8 @@ def _by_libtiff(path: Path, series: Any, name: str) -> NDArray[Any]:
         pages = []
         for index in range(len(series.pages)):
             image.seek(index)
+            if image.size != (series.keyframe.imagewidth, series.keyframe.imagelength):
+                raise bad(path, f"pages of one size, {series.keyframe.shape}", f"one of {image.size}", "Save it again.")
             pages.append(np.asarray(image))
     shapes = [(page.shape, page.dtype.newbyteorder("=")) for page in pages]
     array = np.stack(pages)

@@ -6,20 +6,18 @@ other schemes, user names, ports and queries are refused: credentials and endpoi
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from pathlib import Path
 from urllib.parse import unquote
 
 from alframe.errors import InvalidValue
+from alframe.hosts import address, is_internal
 
-__all__ = ["OBJECT_SCHEMES", "is_internal", "locate"]
+__all__ = ["OBJECT_SCHEMES", "locate"]
 
 OBJECT_SCHEMES = ("s3", "gs")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*")
-_METADATA_NAMES = frozenset(["metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"])
 
 
 def locate(text: str, base: Path = Path()) -> Path | str:
@@ -54,7 +52,7 @@ def _local(text: str, rest: str) -> Path:
 
 def _object(scheme: str, rest: str) -> str:
     bucket, *segments = rest.removesuffix("/").split("/")
-    if not _BUCKET.fullmatch(bucket) or ".." in bucket or is_internal(bucket) or _address(bucket):
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket or is_internal(bucket) or address(bucket):
         raise InvalidValue(
             f"expected the name of a bucket (no user, port or IP address; endpoint and credentials belong into the "
             f"environment), got {bucket.rpartition('@')[2]!r}"
@@ -63,24 +61,3 @@ def _object(scheme: str, rest: str) -> str:
     if odd:
         raise InvalidValue(f"expected a prefix of plain names (letters, digits and ._=@+-), got {odd[0]!r}")
     return "/".join([f"{scheme}://{bucket}", *segments])
-
-
-def is_internal(host: str) -> bool:
-    """Whether a host is link-local or a cloud's metadata service, also when its IPv4 address is spelled in another way."""
-    name = host.strip("[]").rstrip(".").lower()
-    address = _address(name)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return name in _METADATA_NAMES or (address is not None and (address.is_link_local or address.is_unspecified))
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that resolvers would read in `host`: ``0xA9FEA9FE`` and ``2852039166`` are 169.254.169.254."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        pass
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))
-    except (OSError, ValueError):
-        return None

@@ -22,7 +22,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alframe.errors import ExtraMissing, InvalidValue, StoreUnavailable
-from alframe.storage.locations import is_internal, locate
+from alframe.hosts import is_internal
+from alframe.storage.locations import locate
 
 __all__ = ["ObjectFolder", "ObjectStatus"]
 

@@ -80,9 +80,9 @@ def decode(data: bytes, *, limit: int = LIMIT_BYTES) -> dict[str, NDArray[Any]]:
                 f"the table declares {size} bytes, more than the limit of {limit}; raise it if it is yours"
             )
         table = file.read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        return {name: _values(table.column(name)) for name in table.column_names}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ArtifactDamaged(f"expected a Parquet table, but it cannot be read: {error}") from error
-    return {name: _values(table.column(name)) for name in table.column_names}
 
 
 def _values(column: Any) -> NDArray[Any]:

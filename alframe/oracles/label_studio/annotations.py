@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alframe.errors import InvalidValue
 from alframe.labelling import Said, Task
@@ -14,11 +16,57 @@ from alframe.oracles.label_studio import brush
 from alframe.oracles.label_studio.board import CHOICES, CLASSES, LEFT_OPEN, OUTCOME, REASON, pages, within
 from alframe.types import UNANNOTATED, Box, LabelMap, Outcome
 
-__all__ = ["author", "said", "source"]
+__all__ = ["author", "checked", "said", "source"]
 
 _LONGEST = 10 * 86_400.0
 """Seconds beyond which a working time is a mistake: the page was left open."""
 _SILENT = (Outcome.AMBIGUOUS, Outcome.UNUSABLE)
+
+
+class _Part(BaseModel):
+    """Only the shape is checked; there is more in each of these."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Value(_Part):
+    choices: list[str] = []
+    text: str | list[str] | None = None
+    rle: list[int] = []
+    brushlabels: list[str] | None = None
+
+
+class _Result(_Part):
+    from_name: str = ""
+    type: str = ""
+    value: _Value = _Value()
+
+
+class _By(_Part):
+    id: int | None = None
+    email: str | None = None
+
+
+class _Annotation(_Part):
+    id: int
+    updated_at: str
+    result: list[_Result] | None = None
+    completed_by: _By | int | None = None
+
+
+def checked(annotation: Any) -> Mapping[str, Any]:
+    """The annotation, when it has the shape that Label Studio documents. Raises InvalidValue."""
+    try:
+        _Annotation.model_validate(annotation)
+        datetime.fromisoformat(annotation["updated_at"])
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise InvalidValue(f"expected an annotation as Label Studio documents it; {where}: {first['msg']}") from error
+    except ValueError as error:
+        raise InvalidValue(f"expected an annotation with a time; {error}") from error
+    found: Mapping[str, Any] = annotation
+    return found
 
 
 def source(annotation: Mapping[str, Any]) -> str:
@@ -62,7 +110,7 @@ def said(annotation: Mapping[str, Any], task: Task, around: Box) -> Said:
 
 
 def _named(results: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    return [one["value"] for one in results if one.get("from_name") == name]
+    return [one.get("value", {}) for one in results if one.get("from_name") == name]
 
 
 def _outcome(results: Sequence[Mapping[str, Any]]) -> Outcome | None:

@@ -82,7 +82,7 @@ def decode(code: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 def _bytes(code: Sequence[int]) -> bytes:
     try:
-        return bytes(code)
+        return bytes(list(code))  # of a number bytes() would make so many zeros
     except (TypeError, ValueError) as error:
         raise InvalidValue("a brush is a list of whole numbers from 0 to 255") from error
 

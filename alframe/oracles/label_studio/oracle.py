@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from alframe.errors import InvalidValue
 from alframe.labelling import Intake, LabellingDesk, Task, TaskState
 from alframe.oracles.human import Human, HumanOracle
-from alframe.oracles.label_studio.annotations import author, said, source
+from alframe.oracles.label_studio.annotations import author, checked, said, source
 from alframe.oracles.label_studio.board import KEY, project_of, put_up, shown_box
 from alframe.oracles.label_studio.service import Service, checked_url
 from alframe.ports import Pool
@@ -157,7 +157,9 @@ class LabelStudioOracle:
 
     def _offer(self, intake: Intake, task: Task, annotations: Sequence[Mapping[str, Any]]) -> None:
         """Offer the latest annotation of each author; their earlier ones are there, but say nothing any more."""
-        annotations = sorted(annotations, key=lambda one: (datetime.fromisoformat(one["updated_at"]), int(one["id"])))
+        annotations = sorted(
+            map(checked, annotations), key=lambda one: (datetime.fromisoformat(one["updated_at"]), int(one["id"]))
+        )
         last = {author(one): one for one in annotations}
         around = shown_box(task.box, self._pool.info(task.item).shape, self._parameters.margin)
         for one in annotations:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from alframe.errors import ConflictError, InvalidValue, NotFound, StoreUnavailable
+from alframe.hosts import is_internal
 from alframe.labelling import Forbidden, Unauthenticated
 
 __all__ = ["Service", "checked_url"]
@@ -29,6 +30,8 @@ def checked_url(url: str) -> str:
     plain = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
     if not plain or parts.username is not None or "\\" in url or any(character.isspace() for character in url):
         raise InvalidValue(f"url is http://HOST:PORT or https://HOST, without a user or password, got {url!r}")
+    if is_internal(parts.hostname or ""):
+        raise InvalidValue(f"url is not a link-local host or a metadata service, got {url!r}")
     return url.rstrip("/")
 
 
