@@ -37,7 +37,7 @@ def evaluate(
     Example: `alframe evaluate lidc-bald.yaml lidc-random.yaml --split test --output table.md`
     """
     from alframe import config, scorecard
-    from alframe.terminal import rows_view
+    from alframe.terminal import columns_view
     from alframe.types import Split
 
     if checkpoint and (len(files) > 1 or round is not None):
@@ -51,6 +51,6 @@ def evaluate(
                 settings, split=Split(split), index=round, files=checkpoint or (), progress=count
             )
             cards.append(found)
-    emit(as_json, [card.plain() for card in cards], rows_view(scorecard.rows(cards)))
+    emit(as_json, [card.plain() for card in cards], columns_view(scorecard.rows(cards)))
     if output is not None:
         say(f"Wrote {scorecard.write(cards, output).absolute()}")

@@ -214,6 +214,11 @@ def open_campaign(config: Config, observer: Observer | None = None) -> Campaign:
     """See :meth:`Campaign.open`."""
     check_hosts(config)
     pool = open_pool(config)
+    if not pool.items(Split.TRAIN):
+        raise NotFound(
+            f"campaign {config.name}: the pool has no training item to ask about; models can be measured on it "
+            "(`alframe evaluate`), but a campaign needs items in the split train"
+        )
     ledger = open_ledger(config)
     settings = _settings(config)
     _register(config, ledger, pool, settings)

@@ -21,7 +21,16 @@ from alframe.types import Phase
 if TYPE_CHECKING:
     from alframe.integrity import Report
 
-__all__ = ["RichObserver", "checks_view", "integrity_view", "key_values", "plugins_view", "rows_view", "status_view"]
+__all__ = [
+    "RichObserver",
+    "checks_view",
+    "columns_view",
+    "integrity_view",
+    "key_values",
+    "plugins_view",
+    "rows_view",
+    "status_view",
+]
 
 _WORK = {
     Phase.PLANNED: "planning",
@@ -281,6 +290,18 @@ def rows_view(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     for row in rows:
         cells = (", ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row.values())
         table.add_row(*(Text("–" if cell is None else str(cell)) for cell in cells))
+    return table
+
+
+def columns_view(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Rows with the same keys as a table on its side: a column each, headed by the row's first value."""
+    first, *names = rows[0]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(first)
+    for row in rows:
+        table.add_column(str(row[first]), justify="right", overflow="fold")
+    for name in names:
+        table.add_row(name, *(Text(str(row[name])) for row in rows))
     return table
 
 

@@ -206,7 +206,8 @@ def _groups(sources: Sequence[Source], settings: DataSettings) -> tuple[dict[str
 def _stated_splits(
     sources: Sequence[Source], groups: Mapping[str, str], settings: DataSettings
 ) -> tuple[dict[str, Split], list[Problem]]:
-    """Splits as the CSV states them, with validation carved from train when the CSV names none."""
+    """Splits as the CSV states them, with validation carved from train when the CSV names none. Without any training item
+    the data can be measured on, and no more: a campaign says so when it is opened."""
     rules = settings.splits
     words = _SPLIT_WORDS | dict(rules.names)
     splits: dict[str, Split] = {}
@@ -221,11 +222,9 @@ def _stated_splits(
         else:
             splits[source.id] = Split(meaning)
     train = {name for name, split in splits.items() if split == Split.TRAIN}
-    if not train and not problems:
-        problems.append(Problem(where=rules.column, expected="at least one training item", found="none"))
     if not rules.shared_groups:
         problems += _shared(splits, groups)
-    if problems or rules.validation == 0 or Split.VALIDATION in splits.values():
+    if problems or not train or rules.validation == 0 or Split.VALIDATION in splits.values():
         return splits, problems
     carved, problems = _drawn(
         train, groups, {Split.TRAIN: 1 - rules.validation, Split.VALIDATION: rules.validation}, rules.seed

@@ -77,6 +77,39 @@ def test_files_of_weights_are_measured(rated: Path, tmp_path: Path, capsys: pyte
     assert "no checkpoint at" in capsys.readouterr().err
 
 
+def test_weights_are_measured_on_other_data_that_is_for_testing_alone(
+    rated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = config.load(rated)
+    _, (ref,) = access.checkpoints(settings, 2)
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(compose.open_artifacts(settings).get(ref))
+    write_histology(tmp_path / "data", count=5, size=48, seed=8, raters={"dee": Habits(), "eve": Habits(shift=1.0)})
+    manifest = tmp_path / "data" / "manifest.csv"
+    head, *lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([f"{head},split", *(f"{line},test" for line in lines)]) + "\n")
+    other = tmp_path / "other.yaml"
+    other.write_text(rated.read_text())
+    assert main(["ingest", str(other)]) == 0
+    (found,) = evaluated(capsys, other, "--checkpoint", weights)
+    assert (found["split"], found["images"], found["round"]) == ("test", 5, None)
+    numbers = {m["name"]: m["value"] for m in found["metrics"] if (m["label"], m["statistic"]) == ("", "pooled")}
+    assert 0 < numbers["dice"] <= 1
+    assert 0 <= numbers["ged"] <= 2
+    assert main(["run", str(other)]) == 2
+    assert "no training item to ask about" in " ".join(capsys.readouterr().err.split())
+    assert main(["plan", str(other)]) == 0
+
+
+def test_a_narrow_terminal_shows_every_metric_on_a_line(rated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(rated), str(rated), "--round", "2"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    dice = next(line for line in lines if line and line[0] == "Dice")
+    assert len(dice) == 3
+    assert dice[1] == dice[2]
+
+
 def test_the_table_is_written_in_three_forms(rated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for suffix in ("md", "csv", "json"):
         assert main(["evaluate", str(rated), str(rated), "--output", str(tmp_path / f"table.{suffix}")]) == 0
