@@ -20,6 +20,8 @@ from alframe.errors import NonFiniteError
 from alframe.ports import FitTask, Labels, Learner, Pool
 from alframe.seeding import derive
 from alframe.types import Compute, Split
+from benchmarks.lidc_codes import SEED as CODES_SEED
+from benchmarks.lidc_codes import compare
 from benchmarks.lidc_data import all_raters, pool_of
 from benchmarks.lidc_measures import measure
 from benchmarks.lidc_page import write_page
@@ -125,6 +127,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.page:
         pool = pool_of(given.folder.resolve())
         labels = all_raters(pool)
+        if not given.quick:
+            compare(
+                pool,
+                lambda row: row.learner.predictor(trained(row, CODES_SEED, pool, labels, folder), COMPUTE),
+                folder / "codes.json",
+            )
         for seed in given.seeds:
             for name in given.rows or table:
                 run(name, table[name], seed, pool, labels, folder, 12 if given.quick else None)

@@ -16,12 +16,13 @@ from alframe import metrics, seeding
 from alframe.jobs import fused_truth
 from alframe.learners.stochastic_prediction import StochasticPredictor
 from alframe.metrics import EvaluationState, MetricSpec
-from alframe.metrics.blobs import logit_statistics
+from alframe.metrics.blobs import BlobTable, area_under_roc, froc, logit_statistics, match_blobs
 from alframe.metrics.raters import (
     brier_of_raters,
     correlation,
     disagreement,
     energy_distance,
+    iou_distances,
     nll_of_raters,
     partial_correlation,
     rank_correlation,
@@ -34,7 +35,7 @@ from alframe.strategies import measures, moments
 from alframe.types import LabelMap, Split
 from benchmarks.lidc_rows import SIZES
 
-__all__ = ["SAMPLES", "measure"]
+__all__ = ["SAMPLES", "apart", "measure"]
 
 SAMPLES = 50
 LOGIT_SHAPE = ("mean", "skewness", "excess_kurtosis")
@@ -47,10 +48,13 @@ class Sums:
 
     dice: list[float] = field(default_factory=list)
     ged: list[float] = field(default_factory=list)
+    within: list[float] = field(default_factory=list)
+    among: list[float] = field(default_factory=list)
     ncc: list[float | None] = field(default_factory=list)
     pixel: list[float | None] = field(default_factory=list)
     uncertain: list[float] = field(default_factory=list)
     differ: list[float] = field(default_factory=list)
+    votes: list[float] = field(default_factory=list)
     area: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     epistemic: list[float] = field(default_factory=list)
@@ -65,6 +69,12 @@ def uncertainty(found: Moments) -> Maps:
     if found.disagreement is None and found.count < 2:
         return measures.total_variance(found)
     return measures.rater_disagreement(found)
+
+
+def apart(masks_NS: NDArray[np.uint8]) -> float:
+    """The mean distance 1 − IoU of the foreground of two masks of a set, a mask paired with itself included (a term of GED²)."""
+    masks_NP = masks_NS.reshape(len(masks_NS), -1) == 1
+    return float(iou_distances(masks_NP, masks_NP).mean())
 
 
 def measure(predictor: Predictor, pool: Pool, *, seed: int, items: int | None = None) -> Mapping[str, float]:
@@ -93,6 +103,7 @@ def _logits(predictor: Predictor, pool: Pool, seed: int, items: int | None) -> d
         return {}
     found: dict[str, float] = {}
     images = [(info.id, pool.image(info.id)) for info in pool.items(Split.TEST)[:items]]
+    truths = [fused_truth(pool, name).classes for name, _ in images]
     maps = {
         "stochastic": [predictor.foreground_logit(x, seed=seeding.derive(seed, "predict", name)) for name, x in images],
         "deterministic": [predictor.deterministic_logit(x, member=len(SIZES) - 1) for _, x in images],
@@ -100,6 +111,15 @@ def _logits(predictor: Predictor, pool: Pool, seed: int, items: int | None) -> d
     for kind, logits in maps.items():
         shape = logit_statistics(np.concatenate([one.ravel() for one in logits]))
         found |= {f"{kind}_{name}": float(getattr(shape, name)) for name in LOGIT_SHAPE}
+        blobs = [match_blobs(one, truth) for one, truth in zip(logits, truths, strict=True)]
+        every, curve = BlobTable.concatenate(blobs), froc(blobs)
+        found |= {
+            f"{kind}_auroc": area_under_roc(every.logit, every.true),
+            f"{kind}_found": curve.at(1.0),
+            f"{kind}_found_quarter": curve.at(0.25),
+            f"{kind}_true": float(np.count_nonzero(every.true)),
+            f"{kind}_false": float(np.count_nonzero(~every.true)),
+        }
     return found
 
 
@@ -119,14 +139,17 @@ def _add(
     distance = energy_distance(samples_NS, raters_RS, classes=2)
     assert distance is not None
     sums.ged.append(float(distance[0]))
+    sums.within.append(apart(samples_NS))
+    sums.among.append(apart(raters_RS))
     votes_CS, _ = vote_fractions(raters_RS, classes=2)
     differing_S, uncertain_S = spread(votes_CS), uncertainty(found)
     sums.ncc.append(correlation(spread(mean_CS), differing_S))
     sums.pixel.append(correlation(uncertain_S, differing_S))
     sums.uncertain.append(float(uncertain_S.mean()))
-    apart = disagreement(raters_RS, classes=2)
-    assert apart is not None
-    sums.differ.append(apart)
+    sums.votes.append(float(differing_S.mean()))
+    differ = disagreement(raters_RS, classes=2)
+    assert differ is not None
+    sums.differ.append(differ)
     sums.area.append(float(votes_CS[1].mean()))
     if found.count > 1:
         sums.epistemic.append(float(measures.epistemic(found).mean()))
@@ -140,6 +163,7 @@ def _numbers(sums: Sums, spec: MetricSpec, state: EvaluationState) -> dict[str, 
     pooled = {m.name: m.value for m in metrics.summarise(spec, state) if m.statistic == "pooled" and m.label == ""}
     uncertain, differ, area = (np.array(values) for values in (sums.uncertain, sums.differ, sums.area))
     image = {
+        "image_votes": correlation(uncertain, np.array(sums.votes)),
         "image_pearson": correlation(uncertain, differ),
         "image_spearman": rank_correlation(uncertain, differ),
         "image_partial": partial_correlation(uncertain, differ, area),
@@ -148,6 +172,8 @@ def _numbers(sums: Sums, spec: MetricSpec, state: EvaluationState) -> dict[str, 
     return {
         "dice": float(np.mean(sums.dice)),
         "ged2": float(np.mean(sums.ged)),
+        "within": float(np.mean(sums.within)),
+        "among": float(np.mean(sums.among)),
         "ncc": _defined(sums.ncc),
         "pixel": _defined(sums.pixel),
         **{name: float("nan") if value is None else value for name, value in image.items()},

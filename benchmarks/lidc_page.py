@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.lidc_claims import codes, logits, verdicts
 from benchmarks.lidc_rows import Row
 from benchmarks.results import markdown
 
@@ -17,14 +18,16 @@ TEXT = Path(__file__).with_name("results_lidc.md")
 FIRST = {
     "dice": ("Dice ↑", 3),
     "ged2": ("GED² ↓", 3),
+    "within": ("between samples", 3),
     "ncc": ("NCC ↑", 3),
     "nll": ("NLL ↓", 4),
     "brier": ("Brier ↓", 4),
     "ece": ("ECE ↓", 4),
 }
 SECOND = {
-    "image_pearson": ("image r ↑", 2),
-    "image_spearman": ("image ρ ↑", 2),
+    "image_votes": ("image r, votes ↑", 2),
+    "image_pearson": ("image r, Dice ↑", 2),
+    "image_spearman": ("image ρ, Dice ↑", 2),
     "image_partial": ("image r, area given ↑", 2),
     "pixel": ("pixel r ↑", 3),
     "epistemic_share": ("epistemic / total", 3),
@@ -32,7 +35,7 @@ SECOND = {
 
 
 def write_page(target: Path, table: Mapping[str, Row], folder: Path, seeds: Sequence[int]) -> None:
-    """The tables of all rows that have numbers, in the place of ``{tables}`` in the text."""
+    """The tables of all rows that have numbers, in the places of their names in braces in the text."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for name in table:
         paths = [path for seed in seeds if (path := folder / f"{name}-{seed}.json").exists()]
@@ -50,9 +53,15 @@ def write_page(target: Path, table: Mapping[str, Row], folder: Path, seeds: Sequ
         for name, numbers in found.items()
     ]
     header = ["row", "passes", "ms an image", "parameters, 1000", "training, s of CPU", "seeds"]
+    methods = [[row.title, row.network, row.loss] for name, row in table.items() if name in found]
     tables = "\n\n".join([_table(table, found, FIRST), _table(table, found, SECOND), markdown(header, cost)])
+    text = (
+        TEXT.read_text().replace("{tables}", tables).replace("{methods}", markdown(["row", "network", "loss"], methods))
+    )
+    text = text.replace("{verdicts}", verdicts(found)).replace("{logits}", logits(found))
+    text = text.replace("{codes}", codes(folder.parent / "codes.json"))
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(TEXT.read_text().replace("{tables}", tables))
+    target.write_text(text)
     print(f"wrote {target}")
 
 
