@@ -120,7 +120,10 @@ FOUND = """\
   Now names and shapes are compared first, without memory.
 - Brush codes of Label Studio: a number in place of the list was taken for a number of zeros to make. The shape of an annotation
   is checked as a whole.
-- Wrong errors came out of uploaded NIfTI that is cut off, Parquet text that is no Unicode, and snapshots with a correct digest.
+- Wrong errors came out of uploaded NIfTI that is cut off, Parquet text that is no Unicode, snapshots with a correct digest, and
+  (the finding of the run of 26 November, repaired after it) a checkpoint of seven dimensions.
+- Open: some damaged table took more than 4 GiB in that run (the reader's own limit is 8 GiB). Tables in the
+  store are read after their hash was compared, so this takes somebody who may write to the ledger too.
 """
 
 

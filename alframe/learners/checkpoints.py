@@ -92,7 +92,7 @@ def _check_size(card: ModelCard, weights: bytes) -> None:
         stored = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
         with torch.device("meta"):
             planned = {name: tuple(tensor.shape) for name, tensor in card.build().state_dict().items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError) as problem:
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError) as problem:
         raise InvalidValue(f"the checkpoint does not describe a network that can be built: {problem}") from problem
     odd = sorted(name for name in stored.keys() | planned.keys() if stored.get(name) != planned.get(name))
     if odd:

@@ -120,8 +120,15 @@ def test_pages_that_have_no_end_are_counted(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_checkpoint_takes_no_more_memory_than_its_own_weights(tmp_path: Path) -> None:
-    """Its card speaks of a network of a hundred gigabytes."""
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": {"features": [100_000, 100_000]}}, r"does not fit the network: .* expected \(100000,"),
+        ({"spatial_dims": 7}, "does not describe a network that can be built"),
+    ],
+)
+def test_a_checkpoint_of_another_network_than_its_weights(change: dict[str, Any], message: str) -> None:
+    """One card speaks of a hundred gigabytes, which are not made; the other of more dimensions than there are layers for."""
     small = ModelCard(
         network=UNet(features=(2, 2)), spatial_dims=2, channels=1, classes=("a", "b"), contour=False, normalise="range"
     )
@@ -129,10 +136,11 @@ def test_a_checkpoint_takes_no_more_memory_than_its_own_weights(tmp_path: Path) 
     length = int.from_bytes(weights[:8], "little")
     header = json.loads(weights[8 : 8 + length])
     card = json.loads(header["__metadata__"]["alframe"])
-    card["network"]["features"] = [100_000, 100_000]
+    card["network"] |= change.get("network", {})
+    card |= {name: value for name, value in change.items() if name != "network"}
     header["__metadata__"]["alframe"] = json.dumps(card)
     text = json.dumps(header).encode()
-    with pytest.raises(InvalidValue, match=r"does not fit the network: .* expected \(100000,"):
+    with pytest.raises(InvalidValue, match=message):
         load_model(len(text).to_bytes(8, "little") + text + weights[8 + length :])
 
 
