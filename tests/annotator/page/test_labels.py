@@ -98,6 +98,33 @@ def test_strokes_paint_undo_and_redo_exactly(run: Run, made: list[dict[str, obje
     assert found["counts"] == [int((expected[-1] == value).sum()) for value in (0, 1, 2, 255)]
 
 
+def test_two_hundred_strokes_on_a_large_region_undo_and_redo_exactly(run: Run) -> None:
+    script = """
+    const { Editor } = await load("core/editor.js"), { sha256 } = await load("core/codec.js");
+    const editor = new Editor([1, 2048, 2048]), hash = () => sha256(editor.labels.data), states = [await hash()];
+    for (let n = 0; states.length <= 200; n += 1) {
+      editor.value = [1, 255, 2, 0][n % 4];
+      editor.size = [4, 24, 100, 400][n % 4];
+      editor.down((337 * n) % 2048, (791 * n) % 2048);
+      for (let k = 1; k < 6; k += 1) editor.move((337 * n + 90 * k) % 2048, (791 * n + 70 * k) % 2048);
+      editor.up();
+      const now = await hash();
+      if (now !== states.at(-1)) states.push(now);
+    }
+    const kept = [editor.history.undoable, editor.history.bytes], back = [], forth = [];
+    while (editor.undo()) back.push(await hash());
+    while (editor.redo()) forth.push(await hash());
+    return { states, back, forth, kept, some: editor.labels.data.some(Boolean) };
+    """
+    found = run(script)
+    assert found["kept"][0] == 200
+    assert found["kept"][1] < 8 * 2**20  # not a copy of the labels for each stroke
+    assert len(set(found["states"])) == 201
+    assert found["back"] == found["states"][-2::-1]
+    assert found["forth"] == found["states"][1:]
+    assert found["some"]
+
+
 def test_a_cancelled_stroke_leaves_nothing(run: Run) -> None:
     script = """
     const { Editor } = await load("core/editor.js"), editor = new Editor([1, 90, 150]);
