@@ -1,11 +1,11 @@
 """Painting a region of 2048 × 2048 pixels in headless Chromium: frame times, undo of 200 strokes, memory, autosave.
 
-Run ``python -m benchmarks.painting [--quick]``. It starts `alframe label serve` on generated histology, signs in by an invite and
-paints with the mouse: Playwright sends real pointer events, several to a frame, and does not wait for one before it
-sends the next, as a hand does not. Before the page's own scripts a probe goes in that times its pointer handlers and
-animation callbacks,
-and the distance from one frame to the next. After each stroke the label buffer is hashed; 200 undos must give every hash again on
-the way back, 200 redos on the way forth. The full run writes docs/results/painting.md.
+Run ``python -m benchmarks.painting [--quick]``. It starts `alframe label serve` on generated histology, signs in by an
+invite and paints with the mouse: Playwright sends real pointer events, several to a frame, and does not wait for one
+before it sends the next, as a hand does not. Before the page's own scripts a probe goes in that times its pointer
+handlers and animation callbacks, and the distance from one frame to the next. After each stroke the label buffer is
+hashed; 200 undos must give every hash again on the way back, 200 redos on the way forth. The full run writes
+docs/results/painting.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import asyncio
 import json
 import math
 import os
-import platform
 import random
 import shutil
 import tempfile
@@ -37,9 +36,10 @@ from alframe.testing.label_servers import LabelServer
 from alframe.testing.synthetic import histology
 from alframe.types import Box
 from benchmarks.annotator import resident
+from benchmarks.painting_page import frames_table, memory_table, page_of
 
 if TYPE_CHECKING:
-    from playwright.async_api import CDPSession, Page
+    from playwright.async_api import CDPSession, FloatRect, Page
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "painting.md"
 SIZES = (4, 24, 100, 400)
@@ -99,8 +99,8 @@ HASH = """async () => {
 SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SAVED = """() => new Promise((done) => {
   const began = performance.now();
-  const look = () => (document.querySelector(".saved").dataset.state === "saved"
-? done(performance.now() - began) : setTimeout(look, 4));
+  const saved = () => document.querySelector(".saved").dataset.state === "saved";
+  const look = () => (saved() ? done(performance.now() - began) : setTimeout(look, 4));
   look();
 })"""
 
@@ -145,7 +145,7 @@ def prepare(folder: Path, side: int) -> Path:
     return path
 
 
-async def stroke(page: Page, box: dict[str, float], draw: random.Random, seconds: float) -> None:
+async def stroke(page: Page, box: FloatRect, draw: random.Random, seconds: float) -> None:
     """A curved stroke over the middle of the stage: events at `HERTZ`, none awaited before the next is sent."""
     x, y = (draw.uniform(0.25, 0.75) for _ in range(2))
     turn, bend = draw.uniform(0, 2 * math.pi), draw.uniform(-2.5, 2.5)
@@ -286,6 +286,7 @@ async def play(url: str, side: int, strokes: int, seconds: float) -> dict[str, A
         "benchmark": "painting",
         "side": side,
         "strokes": strokes,
+        "hertz": HERTZ,
         "chromium": version,
         "opened_seconds": opened,
         "series": [
@@ -334,75 +335,6 @@ def spread(values: Sequence[float]) -> dict[str, float]:
         "p95": float(np.percentile(values, 95)),
         "max": float(np.max(values)),
     }
-
-
-def frames_table(result: dict[str, Any]) -> str:
-    """Frame times by brush."""
-    lines = [
-        "| brush | on the screen | frames | frame to frame | | | scripts in a frame | | | a pointer event | |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| | | | p50 | p95 | most | p50 | p95 | most | p95 | most |",
-    ]
-    for one in result["series"]:
-        cells = [f"{one['size']} px", f"{one['size'] * one['zoom']:.0f} px", str(one["frames"])]
-        cells += [f"{one[name][at]:.1f}" for name in ("between", "work") for at in ("p50", "p95", "max")]
-        cells += [f"{one['events'][at]:.1f}" for at in ("p95", "max")]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def memory_table(result: dict[str, Any]) -> str:
-    """Memory by moment."""
-    lines = ["| MiB | objects | buffers | whole process |", "| --- | ---: | ---: | ---: |"]
-    for moment, used in result["memory_mebibytes"].items():
-        lines.append(f"| {moment} | {used['objects']:.1f} | {used['buffers']:.1f} | {used['process']:.0f} |")
-    return "\n".join(lines)
-
-
-def page_of(result: dict[str, Any]) -> str:
-    """docs/results/painting.md."""
-    machine = f"{os.cpu_count()} cores without a graphics card, {platform.machine()}, Chromium {result['chromium']}"
-    side, strokes, save = result["side"], result["strokes"], result["autosave"]
-    late, frames = result["late_frames"], result["frames"]
-    worst = max(one["work"]["p95"] for one in result["series"])
-    return f"""# Painting on {side} × {side} pixels
-
-`python -m benchmarks.painting`: the labelling page in headless Chromium on a region of {side} × {side} pixels with a
-pre-fill, at `alframe
-label serve` on the loopback ({machine}). {strokes} strokes by pointer events at {HERTZ} a second,
-with autosave going on. Milliseconds:
-
-{frames_table(result)}
-
-A screen that refreshes 60 times a second leaves 16.7 ms a frame. The page's own scripts (pointer events, painting, drawing)
-need at most {worst:.1f} ms of
-that in 95 of 100 frames, with every brush. {late} of {frames} frames came later than 25 ms after the one before: there the
-screen skipped a
-picture, and part of that is Chromium drawing without a graphics card on the cores that also send the events and serve the page.
-
-## Undo
-
-{strokes} undos gave each of the {result["states"]} states of the labels again, by SHA-256, and {strokes} redos went through
-all of them forth. From key to
-next frame: undo p50 {result["undo"]["p50"]:.0f}, p95 {result["undo"]["p95"]:.0f} ms; redo p50 {result["redo"]["p50"]:.0f},
-p95 {result["redo"]["p95"]:.0f} ms.
-
-## Memory
-
-After a collection, in MiB; the labels alone are {side * side / 2**20:.0f} MiB:
-
-{memory_table(result)}
-
-The {strokes} strokes are kept in {result["history_bytes"] / 1024:,.0f} KiB (the cap is 64 MiB; beyond it the oldest strokes
-are forgotten).
-
-## Autosave
-
-From the end of a stroke until browser and server have it and the page says “Saved”: p50 {save["p50"] / 1000:.1f} s, most
-{save["max"] / 1000:.1f} s, of which 1.2 s is the page waiting for more strokes. A draft is at most
-{result["draft_bytes"] / 1024:,.0f} KiB. The task opened {result["opened_seconds"]:.1f} s
-after the link was followed.
-"""
 
 
 def main() -> None:

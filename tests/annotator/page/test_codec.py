@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from hypothesis import strategies as st
 from alframe import seeding
 
 from .conftest import Run, packed, unpacked
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
@@ -139,3 +143,24 @@ def test_contours_follow_the_borders_between_classes(run: Run) -> None:
     striped = (plane == 255) & ((rows + columns) % 8 < 2)
     expected = np.where(plane == 0, 0, np.where(border | striped, 1000 + plane.astype(int), plane))
     np.testing.assert_array_equal(found, expected[2:29, 3:33])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_labels_are_packed_as_they_were_with_or_without_the_worker(browser: Browser, files: str, fails: bool) -> None:
+    """Bytes that change after the call do not change what is packed; a worker that does not load stops nothing."""
+    page = browser.new_page()
+    if fails:
+        page.route("**/core/squeeze.js", lambda route: route.abort())
+    page.goto(f"{files}/icon.svg")
+    script = """async () => {
+      const { gzip, gunzip } = await import(new URL("core/codec.js", location.origin));
+      const data = new Uint8Array(100000).fill(7), packed = [gzip(data)];
+      data.fill(9);
+      packed.push(gzip(data));
+      await Promise.all(packed);
+      packed.push(gzip(data));
+      const found = await Promise.all(packed.map(async (one) => gunzip(await one)));
+      return found.map((one) => [one.length, one.every((value) => value === one[0]), one[0]]);
+    }"""
+    assert page.evaluate(script) == [[100000, True, value] for value in (7, 9, 9)]
+    page.close()

@@ -1,14 +1,34 @@
 /** Bytes on the way out and in: gzip, SHA-256, base64, and the draft as one opaque body. */
 
+import { gunzip, gzipHere } from "./gzip.js";
+
+export { gunzip };
 export const DRAFT_TYPE = "application/vnd.alframe.draft";
 const MAGIC = [0x41, 0x46, 0x44, 0x31]; // AFD1
 
-async function through(bytes, stream) {
-  return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer());
-}
+// the worker is loaded with the page: when strokes have to be saved, the server may be out of reach
+const waiting = new Map();
+let asked = 0, worker = new Worker(new URL("./squeeze.js", import.meta.url), { type: "module" });
+worker.addEventListener("message", ({ data: { id, packed } }) => {
+  waiting.get(id).resolve(packed);
+  waiting.delete(id);
+});
+worker.addEventListener("error", () => {
+  worker = null; // saving goes on without it, only less smoothly
+  for (const { bytes, resolve, reject } of waiting.values()) gzipHere(bytes).then(resolve, reject);
+  waiting.clear();
+});
 
-export const gzip = (bytes) => through(bytes, new CompressionStream("gzip"));
-export const gunzip = (bytes) => through(bytes, new DecompressionStream("gzip"));
+/** Bytes, gzip'd by a worker so that strokes go on meanwhile. They are copied at once and may change afterwards. */
+export function gzip(bytes) {
+  const copy = bytes.slice();
+  if (!worker) return gzipHere(copy);
+  return new Promise((resolve, reject) => {
+    const id = (asked += 1);
+    waiting.set(id, { bytes: copy, resolve, reject });
+    worker.postMessage({ id, bytes: copy });
+  });
+}
 
 export async function sha256(bytes) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));

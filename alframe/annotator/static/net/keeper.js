@@ -73,8 +73,7 @@ export class Keeper {
 
   async #pack() {
     const edit = this.#edit, { header, data } = this.snapshot();
-    const copy = data.slice(); // the strokes go on meanwhile
-    return { edit, bytes: await packDraft({ ...header, writer: this.writer, edit }, copy) };
+    return { edit, bytes: await packDraft({ ...header, writer: this.writer, edit }, data) };
   }
 
   async #writeLocal() {

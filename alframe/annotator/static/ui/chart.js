@@ -37,7 +37,8 @@ export function lineChart({ title, note, x, y, series }) {
     s("text", { x: LEFT - 8, y: number(down(value) + 4), "text-anchor": "end" }, short(value))]);
   const whole = xs.every(Number.isInteger) && x1 - x0 < 50; // rounds have no halves
   const feet = ticks(x0, x1).filter((value) => !whole || Number.isInteger(value)).map((value) => s("text", { x: number(across(value)), y: HIGH - BOTTOM + 17, "text-anchor": "middle" }, short(value)));
-  const lines = series.map(({ mark, points }) => s("g", { class: `series s${mark}` },
+  // told apart without colour, too
+  const lines = series.map(({ mark, points }, index) => s("g", { class: `series s${mark}${index % 2 ? " dashed" : ""}` },
     s("polyline", { points: points.map(([px, py]) => `${number(across(px))},${number(down(py))}`).join(" ") }),
     ...points.map(([px, py, words]) => s("circle", { cx: number(across(px)), cy: number(down(py)), r: 3.6 }, s("title", {}, words)))));
   const drawing = s("svg", { class: "chart", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${title}. ${note}` }, ...grid, ...feet,

@@ -1,7 +1,7 @@
 /** What a rater likes, kept in this browser: brush, opacity, theme, shortcuts. */
 
 const KEY = "alframe-page";
-const START = { size: 16, opacity: 0.4, heatOpacity: 0.6, start: true, theme: "auto", letters: true, smooth: false };
+const START = { size: 16, opacity: 0.4, heatOpacity: 0.6, start: true, theme: "auto", letters: true };
 
 export class Settings extends EventTarget {
   #values = { ...START };

@@ -48,8 +48,9 @@ export class AdminView {
     this.host.scrollTop = scrollTop;
   }
 
-  #head({ name, status, reason, round, rounds, costs }, progress) {
+  #head({ name, status, reason, round, rounds, raters }, progress) {
     const last = [...rounds].reverse().find((one) => one.metrics.dice !== undefined);
+    const seconds = raters.reduce((sum, one) => sum + (one.seconds ?? 0), 0);
     const pixels = Math.max(0, ...rounds.map((one) => one.annotated_pixels ?? 0));
     const tiles = [
       ["Round", round ?? "–", `${rounds.length} so far`],
@@ -57,7 +58,7 @@ export class AdminView {
       ["Annotated pixels", short(pixels), "trained on last"],
       ...(last ? [["Dice", last.metrics.dice.toFixed(3), `round ${last.index}`]] : []),
       ...(last?.metrics.ece !== undefined ? [["ECE", last.metrics.ece.toFixed(3), `round ${last.index}`]] : []),
-      ...(costs.acquired_seconds ? [["Raters' time", clockTime(1000 * costs.acquired_seconds), "at work, pauses left out"]] : []),
+      ...(seconds ? [["Raters' time", clockTime(1000 * seconds), "at work, pauses left out"]] : []),
     ];
     return h("header", {}, h("h1", {}, name), h("p", { class: "state" }, h("span", { class: `badge ${status}` }, status), h("span", {}, reason || "")),
       h("progress", { class: "widebar", max: Math.max(1, progress.total), value: progress.done, "aria-label": "Regions done in this round" }),
