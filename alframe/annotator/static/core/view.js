@@ -3,8 +3,9 @@
 export const MOST_ZOOM = 48;
 
 export class View {
-  constructor(width, height) {
-    Object.assign(this, { width, height, scale: 1, x: 0, y: 0, viewWidth: 1, viewHeight: 1, fitted: true, ratio: 1 });
+  /** `margin`: the least room around the image when it is fitted. */
+  constructor(width, height, margin = 16) {
+    Object.assign(this, { width, height, margin, scale: 1, x: 0, y: 0, viewWidth: 1, viewHeight: 1, fitted: true, ratio: 1 });
   }
 
   /** The viewport got another size. A view that nobody has zoomed stays fitted. */
@@ -15,12 +16,12 @@ export class View {
   }
 
   get fitScale() {
-    return Math.min((this.viewWidth - 32) / this.width, (this.viewHeight - 32) / this.height, MOST_ZOOM);
+    return Math.min((this.viewWidth - 2 * this.margin) / this.width, (this.viewHeight - 2 * this.margin) / this.height, MOST_ZOOM);
   }
 
   fit() {
     const fit = Math.max(0.01, this.fitScale);
-    this.scale = fit > 1 ? Math.floor(fit * 4) / 4 : fit; // enlarged pixels look best in quarter steps
+    this.scale = fit >= 3 ? Math.floor(fit * 4) / 4 : fit; // pixels that are seen as squares look best in quarter steps
     this.#moveTo((this.viewWidth - this.width * this.scale) / 2, (this.viewHeight - this.height * this.scale) / 2);
     this.fitted = true;
   }

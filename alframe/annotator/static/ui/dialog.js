@@ -25,7 +25,7 @@ export function ask({ title, body = [], actions, must = false, wide = false }) {
     dialog.addEventListener("keydown", (event) => event.stopPropagation());
     document.body.append(dialog);
     dialog.showModal();
-    if (wide) buttons.at(-1).focus(); // something to read: what closes it comes first
+    if (wide) buttons.at(-1).focus({ preventScroll: true }); // something to read: what closes it comes first
   });
 }
 

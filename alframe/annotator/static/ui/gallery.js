@@ -17,7 +17,7 @@ export class Gallery {
   constructor(assets, classes, panels) {
     const [depth, height, width] = assets.shape;
     Object.assign(this, { assets, classes, depth, z: Math.floor(depth / 2), shown: true, opacity: 0.45 });
-    this.view = new View(width, height);
+    this.view = new View(width, height, 6);
     this.panels = panels.map((panel) => this.#panel(panel, width, height));
     this.element = h("div", { class: "gallery" }, ...this.panels.map((one) => one.element));
     this.setOpacity(this.opacity);
