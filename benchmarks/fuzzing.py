@@ -121,9 +121,11 @@ FOUND = """\
 - Brush codes of Label Studio: a number in place of the list was taken for a number of zeros to make. The shape of an annotation
   is checked as a whole.
 - Wrong errors came out of uploaded NIfTI that is cut off, Parquet text that is no Unicode, snapshots with a correct digest, and
-  (the finding of the run of 26 November, repaired after it) a checkpoint of seven dimensions.
-- Open: some damaged table took more than 4 GiB in that run (the reader's own limit is 8 GiB). Tables in the
-  store are read after their hash was compared, so this takes somebody who may write to the ledger too.
+  a checkpoint of seven dimensions.
+- Stored tables: the footer says twice how many rows there are, and only one was compared with the limit. 669 bytes asked
+  for 150 GiB.
+- The last two are the findings of the full run of 26 November. After the repair each target ran for another 120 s:
+  67,401 checkpoints and 4,237,400 tables, nothing found.
 """
 
 

@@ -73,8 +73,9 @@ def decode(data: bytes, *, limit: int = LIMIT_BYTES) -> dict[str, NDArray[Any]]:
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
-        size = max(sum(groups), file.metadata.num_rows * file.metadata.num_columns)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))  # what is read goes by the groups'
+        size = max(sum(group.total_byte_size for group in groups), rows * file.metadata.num_columns)
         if size > limit:
             raise InvalidValue(
                 f"the table declares {size} bytes, more than the limit of {limit}; raise it if it is yours"

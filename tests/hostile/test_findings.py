@@ -14,6 +14,8 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 
@@ -153,9 +155,6 @@ def test_a_snapshot_that_carries_its_digest_and_nothing_else_is_none(content: by
 
 
 def test_a_table_with_text_that_is_no_unicode_is_damaged() -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     column = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe")]
     )
@@ -163,6 +162,23 @@ def test_a_table_with_text_that_is_no_unicode_is_damaged() -> None:
     pq.write_table(pa.table({"item": column}), sink)
     with pytest.raises(ArtifactDamaged, match="cannot be read"):
         parquet.decode(sink.getvalue())
+
+
+def test_rows_of_a_table_are_counted_by_its_groups() -> None:
+    """The reader makes room for what a group says, whatever the table says: here for 2 ** 34 rows."""
+    whole = parquet.encode({"score": np.array([0.5, 1.5, 2.5])})
+    size = pq.ParquetFile(io.BytesIO(whole)).metadata.row_group(0).total_byte_size
+    rows = b"\x16" + _varint(2 * size) + b"\x16"  # in a footer: the group's bytes, then its rows
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    footer = whole[start:-8].replace(rows + _varint(2 * 3), rows + _varint(2 * 2**34))
+    assert footer != whole[start:-8]
+    with pytest.raises(InvalidValue, match="declares 17179869184 bytes"):
+        parquet.decode(whole[:start] + footer + len(footer).to_bytes(4, "little") + b"PAR1", limit=2**20)
+
+
+def _varint(number: int) -> bytes:
+    head, rest = number & 0x7F, number >> 7
+    return bytes([head | 0x80]) + _varint(rest) if rest else bytes([head])
 
 
 @pytest.mark.parametrize("code", [10**12, "abc", [1, 256], [1.5], None, {}])
