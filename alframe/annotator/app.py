@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,8 +33,9 @@ from alframe.errors import AlframeError
 
 __all__ = ["create_app", "openapi"]
 
-_THREADS = 12
-"""Calls of the desk at once. A writer waits for the ledger most of the time; images are cut and packed outside Python's lock."""
+_THREADS = 2
+"""Calls of the desk at once, besides claims. More of them answer no faster, since Python runs one at a time, and each of them
+is one that a claim has to wait for (see the decision on the labelling server)."""
 
 
 class _Page(StaticFiles):
@@ -80,6 +82,8 @@ def _api(office: Office) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        gc.collect()
+        gc.freeze()  # what was loaded stays for good; looking through it all would stop the server for 0.1 s now and then
         yield
         office.close()
 

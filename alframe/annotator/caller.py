@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import anyio
@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from alframe.annotator.door import Door
 from alframe.annotator.problems import Refused
-from alframe.labelling import Credential, Unauthenticated
+from alframe.labelling import Credential, Roster, Unauthenticated
 
-__all__ = ["Body", "Call", "Caller", "SmallBody", "cookie_name", "csrf_token"]
+__all__ = ["Body", "Call", "Caller", "SmallBody", "cookie_name", "csrf_token", "identified"]
 
 _KEY = "alframe.caller"
 
@@ -32,24 +32,40 @@ def csrf_token(session: str) -> str:
 
 
 class Caller:
-    """The caller of one request. Who it is, is looked up once, when a route asks."""
+    """The caller of one request. Who it is, is looked up once, when a route asks; `noted` is told whether the secret is good."""
 
-    def __init__(self, secret: str, *, by_cookie: bool, find: Callable[[str], Credential], door: Door) -> None:
+    def __init__(
+        self, secret: str, *, by_cookie: bool, roster: Roster, noted: Callable[[bool], None], door: Door
+    ) -> None:
         self.secret, self.by_cookie, self.door = secret, by_cookie, door
-        self._find = find
+        self._roster, self._noted = roster, noted
         self._known: Credential | None = None
 
     def credential(self) -> Credential:
         """Who calls. Raises Unauthenticated."""
         if self._known is None:
-            if not self.secret:
-                raise Unauthenticated("no credential; open the link that you were given, or send a token")
-            self._known = self._find(self.secret)
+            (who,) = identified(self._roster, [self])
+            if isinstance(who, Unauthenticated):
+                raise who
+            self._known = who
         return self._known
+
+    def found(self, who: Credential | Unauthenticated) -> Credential | Unauthenticated:
+        """What the roster says of this caller's secret, noted."""
+        self._noted(isinstance(who, Credential))
+        return who
 
     def keep(self, request: Request) -> None:
         """Remember this caller for the routes of a request."""
         request.scope[_KEY] = self
+
+
+def identified(roster: Roster, callers: Sequence[Caller]) -> list[Credential | Unauthenticated]:
+    """Who several callers are, or why nobody, looked up together."""
+    named = [caller for caller in callers if caller.secret]
+    found = iter(roster.identify([caller.secret for caller in named]))
+    nobody = "no credential; open the link that you were given, or send a token"
+    return [caller.found(next(found)) if caller.secret else Unauthenticated(nobody) for caller in callers]
 
 
 def _caller(request: Request) -> Caller:

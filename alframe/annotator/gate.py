@@ -18,7 +18,6 @@ from alframe.annotator.meters import Meters
 from alframe.annotator.office import Office
 from alframe.annotator.problems import Refused, described
 from alframe.annotator.views import BASE
-from alframe.labelling import Credential, Unauthenticated
 
 __all__ = ["CSP", "Gate"]
 
@@ -92,20 +91,22 @@ class Gate:
         signs_in = request.method == "POST" and request.url.path == f"{BASE}/session"
         if by_cookie and request.method not in _SAFE and not signs_in:
             self._check_csrf(request, secret)
-        return Caller(secret, by_cookie=by_cookie, find=lambda found: self._find(found, mark, address), door=self.door)
+        return Caller(
+            secret,
+            by_cookie=by_cookie,
+            roster=self.office.roster,
+            noted=lambda good: self._note(good, mark, address),
+            door=self.door,
+        )
 
-    def _find(self, secret: str, mark: str, address: str) -> Credential:
-        try:
-            who = self.office.roster.authenticate(secret)
-        except Unauthenticated:
+    def _note(self, good: bool, mark: str, address: str) -> None:
+        if not good:
             self._known.pop(mark, None)
             self._strangers.take(address)
-            raise
-        if mark not in self._known:
+        elif mark not in self._known:
             if len(self._known) >= _KNOWN_AT_MOST:
                 self._known.clear()
             self._known[mark] = None
-        return who
 
     def _check_host(self, request: Request) -> None:
         host = urlsplit(f"//{request.headers.get('host', '')}").hostname

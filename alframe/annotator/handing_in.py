@@ -25,7 +25,8 @@ def handed_in(office: Office, who: Credential, submission: str, body: bytes) -> 
     if said.lease is None or said.task is not None:
         raise InvalidValue("expected `lease`, the one that the work was done under, and no `task`")
     held = office.lease(who, said.lease)
-    return office.desk.submit(who, held.id, _work(office, office.task(held.task), submission, said))
+    task = office.asked(held.task)
+    return office.desk.submit(who, held.id, _work(office, task, submission, said), task=task)
 
 
 def adjudicated(office: Office, who: Credential, submission: str, body: bytes) -> Receipt:
@@ -34,7 +35,7 @@ def adjudicated(office: Office, who: Credential, submission: str, body: bytes) -
     said = parsed(SubmissionIn, body)
     if said.task is None or said.lease is not None:
         raise InvalidValue("expected `task`, the one that is decided, and no `lease`")
-    task = office.task(said.task)
+    task = office.asked(said.task)
     return office.desk.adjudicate(who, task.id, _work(office, task, submission, said))
 
 

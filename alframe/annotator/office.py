@@ -23,6 +23,8 @@ __all__ = ["Office", "Watch"]
 T = TypeVar("T")
 _KEPT_SECONDS = 1.0
 """How old a count of the batch's tasks may be, when nothing is known to have changed."""
+_KNOWN = 10_000
+"""Leases and tasks whose unchanging part is remembered: a rater's next request is about the same ones."""
 _MANY = 5000
 """Tasks in a batch beyond which a count is kept that long whatever happens: it takes too long to be made for each submission."""
 
@@ -49,6 +51,9 @@ class Office:
         self.desk, self.pool, self.campaign, self.watch, self.door = desk, pool, campaign, watch, door
         self.roster = Roster(desk.ledger)
         self.measure = measure
+        self._lease = functools.lru_cache(maxsize=_KNOWN)(desk.ledger.lease)
+        self._task = functools.lru_cache(maxsize=_KNOWN)(self.task)
+        self._given = functools.lru_cache(maxsize=_KNOWN)(self._was_given)
         self.window = functools.lru_cache(maxsize=4096)(self._window)
         self.thumbnail = functools.lru_cache(maxsize=256)(self._thumbnail)
         self.shown_arrays = functools.lru_cache(maxsize=32)(self._shown_arrays)
@@ -59,8 +64,8 @@ class Office:
     # -- who may see what
 
     def lease(self, who: Credential, lease: str) -> Lease:
-        """A lease of `who` in this campaign. Raises NotFound, Forbidden."""
-        found = self.desk.ledger.lease(lease)
+        """What never changes of a lease of `who` in this campaign: rater and task. Raises NotFound, Forbidden."""
+        found = self._lease(lease)
         if found.campaign != self.campaign:
             raise NotFound(f"no lease {lease!r} in campaign {self.campaign}")
         if found.rater != who.rater:
@@ -74,13 +79,16 @@ class Office:
             raise NotFound(f"no task {task!r} in campaign {self.campaign}")
         return found
 
+    def asked(self, task: str) -> Task:
+        """What never changes of a task of this campaign: region, classes, what is shown. Raises NotFound."""
+        return self._task(task)
+
     def visible(self, who: Credential, task: str) -> Task:
-        """A task that `who` was given, or may review. Raises NotFound, Forbidden."""
-        found = self.task(task)
+        """What never changes of a task that `who` was given, or may review. Raises NotFound, Forbidden."""
+        found = self.asked(task)
         if not {Scope.REVIEW, Scope.ADMIN} & who.scopes:
             who.require(Scope.ANNOTATE)
-            if not self.desk.ledger.leases(task, who.rater):
-                raise Forbidden(f"task {task} was not given to {who.rater}")
+            self._given(task, who.rater)
         return found
 
     # -- as JSON
@@ -114,6 +122,11 @@ class Office:
 
     # -- remembered
 
+    def _was_given(self, task: str, rater: str) -> None:
+        """Raises Forbidden, which is not remembered."""
+        if not self.desk.ledger.leases(task, rater):
+            raise Forbidden(f"task {task} was not given to {rater}")
+
     def _window(self, item: str) -> pictures.Window:
         return pictures.display_window(self.pool, self.pool.info(item))
 
@@ -142,11 +155,20 @@ class Brief(Generic[T]):
         self._until = 0.0
 
     def __call__(self) -> T:
-        with self._lock:
+        old = self._value
+        aged = old is not None and self._until > 0  # nothing is known to be wrong with it
+        if old is not None and self._clock() < self._until:
+            return old
+        if not self._lock.acquire(blocking=not aged):
+            assert old is not None
+            return old  # somebody computes it already
+        try:
             if self._value is None or self._clock() >= self._until:
                 self._until = self._clock() + self._seconds
                 self._value = self._compute()
             return self._value
+        finally:
+            self._lock.release()
 
     def last(self) -> T | None:
         """The value as it is, however old; None before the first call."""

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from alframe.annotator import views
 from alframe.annotator.answers import Binary, Identifier, Limit, Uuid, body_of, bytes_of, json_of, require_json, said
-from alframe.annotator.caller import Body, Call, Caller
+from alframe.annotator.caller import Body, Call, Caller, identified
 from alframe.annotator.handing_in import handed_in, receipt_of
 from alframe.annotator.incoming import SubmissionIn
 from alframe.annotator.masks import gzipped
@@ -21,7 +21,7 @@ from alframe.annotator.problems import Refused
 from alframe.annotator.schemas import AssignmentOut, DraftSaved, HeartbeatOut, MineOut, ProgressOut, ReceiptOut
 from alframe.annotator.together import Together
 from alframe.errors import AlframeError, NotFound
-from alframe.labelling import Assignment, Credential, DraftConflict, Scope, Unauthenticated
+from alframe.labelling import Assignment, Credential, DraftConflict, Scope
 
 __all__ = ["draft_routes", "lease_routes", "submission_routes"]
 
@@ -31,12 +31,7 @@ _TAG = re.compile(r'"([\w-]{1,100})"')
 
 def _claimed(office: Office, callers: Sequence[Caller]) -> list[Response | AlframeError]:
     """An answer to each caller who wants a task."""
-    known: list[Credential | AlframeError] = []
-    for caller in callers:
-        try:
-            known.append(caller.credential())
-        except Unauthenticated as error:
-            known.append(error)
+    known = identified(office.roster, callers)
     asking = [who for who in known if isinstance(who, Credential)]
     given = iter(office.desk.claims(asking, office.campaign))
     office.changed()

@@ -88,23 +88,13 @@ class LabellingDesk:
     def claim(self, who: Credential, campaign: str) -> Assignment | None:
         """The task this rater should work on now: after a reload the same one with its draft; None when there is nothing."""
         who.require(Scope.ANNOTATE)
-        lease = self.ledger.claim(campaign, who.rater, ttl=self.lease_seconds)
-        return None if lease is None else self.ledger.assignments([lease.id])[0]
+        return self.ledger.claim(campaign, who.rater, ttl=self.lease_seconds)
 
     def claims(self, raters: Sequence[Credential], campaign: str) -> tuple[Assignment | AlframeError | None, ...]:
         """What :meth:`claim` gives each of several raters, or would raise for it; one transaction serves them all."""
         allowed = [who.rater for who in raters if who.may(Scope.ANNOTATE)]
         given = dict(zip(allowed, self.ledger.claims(campaign, allowed, ttl=self.lease_seconds), strict=True))
-        held = [one.id for one in given.values() if isinstance(one, Lease)]
-        found = dict(zip(held, self.ledger.assignments(list(dict.fromkeys(held))), strict=True))
-        return tuple(
-            Forbidden(who.lacks(Scope.ANNOTATE))
-            if who.rater not in given
-            else found[one.id]
-            if isinstance(one := given[who.rater], Lease)
-            else one
-            for who in raters
-        )
+        return tuple(given[who.rater] if who.rater in given else Forbidden(who.lacks(Scope.ANNOTATE)) for who in raters)
 
     def assignment(self, who: Credential, lease: str) -> Assignment:
         """A lease of this rater, whatever its state. Raises NotFound, Forbidden."""
@@ -147,16 +137,20 @@ class LabellingDesk:
 
     # -- submissions
 
-    def submit(self, who: Credential, lease: str, work: Work) -> Receipt:
+    def submit(self, who: Credential, lease: str, work: Work, *, task: Task | None = None) -> Receipt:
         """Hand in a task, in time or not. Durable when this returns; the same work again gives the same receipt.
+
+        `task` is the lease's, from a caller who has it already; of another one the ledger stores nothing.
 
         Raises:
             InvalidValue: for work that does not fit the task; says what was expected.
             SubmissionConflict: as the port says.
             Forbidden: for another rater's lease.
         """
-        held = self._own(who, lease)
-        return self._deliver(who, self.ledger.task(held.task), work, lease=lease)
+        who.require(Scope.ANNOTATE)
+        if task is None:
+            task = self.ledger.task(self._own(who, lease).task)
+        return self._deliver(who, task, work, lease=lease)
 
     def deliver(self, who: Credential, task: str, work: Work) -> Receipt:
         """Hand in a task without a lease (a folder, another tool). Fills a place when one is free, else it is kept as extra."""

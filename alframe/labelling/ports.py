@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from alframe.errors import AlframeError
+from alframe.labelling.errors import Unauthenticated
 from alframe.labelling.values import (
     Assignment,
     Credential,
@@ -65,8 +66,8 @@ class LabellingLedger(Protocol):
 
     # -- leases
 
-    def claim(self, campaign: str, rater: str, *, ttl: float) -> Lease | None:
-        """A lease for `ttl` seconds, or None when there is nothing for this rater now.
+    def claim(self, campaign: str, rater: str, *, ttl: float) -> Assignment | None:
+        """A task under a lease for `ttl` seconds, or None when there is nothing for this rater now.
 
         In this order: the active lease the rater has; one that expired or was released, where a place is still free; a repeat
         that is due; the next task by (places taken, place) that has a free place and that this rater never had. Overdue
@@ -74,7 +75,9 @@ class LabellingLedger(Protocol):
         Raises Forbidden for a revoked rater.
         """
 
-    def claims(self, campaign: str, raters: Sequence[str], *, ttl: float) -> tuple[Lease | AlframeError | None, ...]:
+    def claims(
+        self, campaign: str, raters: Sequence[str], *, ttl: float
+    ) -> tuple[Assignment | AlframeError | None, ...]:
         """What :meth:`claim` gives each of several raters, or would raise for it, in their order and in one transaction."""
 
     def assignments(self, leases: Sequence[str]) -> tuple[Assignment, ...]:
@@ -160,8 +163,8 @@ class LabellingLedger(Protocol):
     def issue(self, rater: str, *, sha256: str, kind: str, seconds: float | None, actor: str) -> None:
         """Keep the hash of a new secret of `kind` ``token``, ``invite`` or ``session`` for `seconds` (None = until revoked)."""
 
-    def credential(self, sha256: str) -> Credential:
-        """Who a token or session belongs to. Raises Unauthenticated."""
+    def credentials(self, sha256s: Sequence[str]) -> tuple[Credential | Unauthenticated, ...]:
+        """Who each token or session belongs to, or why nobody: it is unknown, used, expired or revoked."""
 
     def redeem(self, sha256: str, *, session_sha256: str, seconds: float) -> Credential:
         """Exchange an invite, once, for a session. Raises Unauthenticated when it is unknown, used, expired or revoked."""

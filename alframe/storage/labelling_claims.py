@@ -7,14 +7,14 @@ for which nobody waits. The statements are made once: making one takes longer th
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, insert, literal_column, or_, select, update
 
 from alframe.errors import AlframeError, NotFound
 from alframe.labelling.errors import Forbidden
-from alframe.labelling.values import Assignment, Lease, LeaseState, Submission, TaskState
+from alframe.labelling.values import Assignment, Draft, LeaseState, Submission, TaskState
 from alframe.storage.engine import EpochSeconds
 from alframe.storage.labelling_events import Log, now
 from alframe.storage.labelling_leases import ACTIVE, expire_overdue, handed_in, lease_seconds
@@ -108,7 +108,7 @@ _SAID = (
 
 def claims(
     connection: Connection, log: Log, campaign: str, names: Sequence[str], ttl: float
-) -> tuple[Lease | AlframeError | None, ...]:
+) -> tuple[Assignment | AlframeError | None, ...]:
     """See the port. Raises InvalidValue."""
     seconds = lease_seconds(ttl)
     wanted = list(dict.fromkeys(names))
@@ -125,25 +125,27 @@ def claims(
     return tuple(refused.get(name) or given.get(name) for name in names)
 
 
-def _given(connection: Connection, log: Log, campaign: str, asking: list[str], seconds: float) -> dict[str, Lease]:
+def _given(connection: Connection, log: Log, campaign: str, asking: list[str], seconds: float) -> dict[str, Assignment]:
     place: dict[str, Any] = {"campaign": campaign, "names": asking}
     held = {row.rater: row.lease for row in connection.execute(_HELD, place)}
     if held:
         connection.execute(_EXTEND, {"held": list(held.values()), "seconds": seconds})
-    chosen = dict(held)
+    chosen, seats = dict(held), list[dict[str, Any]]()
     if len(held) < len(asking):
         waiting = {(row.rater, row.state) for row in connection.execute(_WAITING, place)}
         granted = timestamp(now(connection))
         for name in asking:
             if name not in held:
                 states = {state for rater, state in waiting if rater == name}
-                found = _chosen(connection, campaign, name, states, seconds, granted)
+                found = _chosen(connection, campaign, name, states, seconds, granted, seats)
                 if found is not None:
                     chosen[name] = found.lease
                     log.add(campaign, name, "lease.granted", found.lease, {"task": found.task, "repeat": found.repeat})
+    if seats:
+        connection.execute(_SEAT, seats)
     log.flush()
-    rows = connection.execute(_LEASES, {"ids": list(chosen.values())}) if chosen else ()
-    return {row.rater: lease_of(row) for row in rows}
+    new = {seat["new_lease"] for seat in seats}
+    return {one.lease.rater: one for one in assignments(connection, list(chosen.values()), new=new)}
 
 
 class _Chosen:
@@ -156,9 +158,18 @@ class _Chosen:
 
 
 def _chosen(
-    connection: Connection, campaign: str, name: str, waiting: set[str], seconds: float, granted: str
+    connection: Connection,
+    campaign: str,
+    name: str,
+    waiting: set[str],
+    seconds: float,
+    granted: str,
+    seats: list[dict[str, Any]],
 ) -> _Chosen | None:
-    """What was left or is due, else the next task that this rater never had; active now, its place taken."""
+    """What was left or is due, else the next task that this rater never had; its place taken.
+
+    Active now; a lease that does not exist yet is added to `seats`, which are inserted together.
+    """
     mine = {"campaign": campaign, "name": name}
     row: Any = connection.execute(_LEFT, mine).one_or_none() if waiting & set(_LEFT_STATES) else None
     if row is None and LeaseState.DUE.value in waiting:
@@ -172,7 +183,7 @@ def _chosen(
             return None
         found = _Chosen(uuid.uuid4().hex, task, 0)
         new = {"new_lease": found.lease, "new_task": task, "new_campaign": campaign, "new_rater": name}
-        connection.execute(_SEAT, {**new, "new_granted": granted, "seconds": seconds})
+        seats.append({**new, "new_granted": granted, "seconds": seconds})
     if not found.repeat:
         connection.execute(_TAKE, {"chosen": found.task})
     return found
@@ -186,8 +197,8 @@ def _due(connection: Connection, campaign: str, name: str) -> Any:
     return first
 
 
-def assignments(connection: Connection, ids: Sequence[str]) -> tuple[Assignment, ...]:
-    """See the port. Raises NotFound."""
+def assignments(connection: Connection, ids: Sequence[str], *, new: Set[str] = frozenset()) -> tuple[Assignment, ...]:
+    """See the port. `new` leases were made by this transaction: nothing was drawn under them yet. Raises NotFound."""
     if not ids:
         return ()
     held = {row.lease: lease_of(row) for row in connection.execute(_LEASES, {"ids": list(ids)})}
@@ -195,13 +206,14 @@ def assignments(connection: Connection, ids: Sequence[str]) -> tuple[Assignment,
         if lease not in held:
             raise NotFound(f"no lease {lease[:40]!r}")
     asked = sorted({one.task for one in held.values()})
-    named = sorted({one.rater for one in held.values()})
     found = {row.task: task_of(row) for row in connection.execute(_TASKS, {"ids": asked})}
-    kept = {row.lease: draft_of(row) for row in connection.execute(_DRAFTS, {"ids": list(held)})}
+    kept: dict[str, Draft] = {}
     latest: dict[str | None, Submission] = {}
-    for row in connection.execute(_SAID, {"ids": asked, "names": named}):
-        if row.current:
-            latest[row.lease] = submission_of(row)
+    old = [one for one in held.values() if one.id not in new]
+    if old:
+        kept = {row.lease: draft_of(row) for row in connection.execute(_DRAFTS, {"ids": [one.id for one in old]})}
+        about = {"ids": sorted({one.task for one in old}), "names": sorted({one.rater for one in old})}
+        latest = {row.lease: submission_of(row) for row in connection.execute(_SAID, about) if row.current}
     return tuple(
         Assignment(lease=held[one], task=found[held[one].task], draft=kept.get(one), submission=latest.get(one))
         for one in ids

@@ -44,6 +44,9 @@ ACTIVE: ColumnElement[bool] = leases.c.state == literal_column("'active'")  # li
 _RATER = select(raters).where(raters.c.rater == bindparam("name")).with_for_update(key_share=True)
 _LEASE = select_leases().where(leases.c.lease == bindparam("id"))
 _LEASE_LOCKED = _LEASE.with_for_update()
+_DRAFT = select(drafts).where(drafts.c.lease == bindparam("id"))
+_FIRST_DRAFT = insert(drafts).returning(*drafts.c)
+_NEXT_DRAFT = update(drafts).where(drafts.c.lease == bindparam("id")).returning(*drafts.c)
 _CONCLUDE = (
     update(tasks)
     .where(tasks.c.task == bindparam("id"))
@@ -135,8 +138,7 @@ def save_draft(connection: Connection, lease: str, rater: str, data: bytes, medi
     row = _owned(one_lease(connection, lease, lock=True), rater)
     if row.state in (LeaseState.SUBMITTED.value, LeaseState.SKIPPED.value):
         raise LeaseLost(f"lease {lease} is {row.state}; correct the submission instead")
-    of = drafts.c.lease == lease
-    found = connection.execute(select(drafts).where(of)).one_or_none()
+    found = connection.execute(_DRAFT, {"id": lease}).one_or_none()
     sha256 = hashlib.sha256(data).hexdigest()
     if found is not None and (found.sha256, found.media_type) == (sha256, media_type):
         return draft_of(found)
@@ -147,10 +149,10 @@ def save_draft(connection: Connection, lease: str, rater: str, data: bytes, medi
     saved = timestamp(now(connection))
     fields = {"sha256": sha256, "media_type": media_type, "data": data, "saved": saved}
     if found is None:
-        connection.execute(insert(drafts).values(lease=lease, revision=1, **fields))
+        kept = connection.execute(_FIRST_DRAFT, {"lease": lease, "revision": 1, **fields})
     else:
-        connection.execute(update(drafts).where(of).values(revision=found.revision + 1, **fields))
-    return draft_of(connection.execute(select(drafts).where(of)).one())
+        kept = connection.execute(_NEXT_DRAFT, {"id": lease, "revision": found.revision + 1, **fields})
+    return draft_of(kept.one())
 
 
 def _locked_task(connection: Connection, task: str, *, wait: bool = True) -> Row[Any] | None:

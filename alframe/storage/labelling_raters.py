@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, or_, select, update
 
 from alframe.labelling.errors import Unauthenticated
 from alframe.labelling.values import Credential, Rater, Scope
@@ -21,10 +22,10 @@ __all__ = ["authenticate", "enroll", "issue", "redeem", "revoke", "withdraw"]
 _REFUSED = "this credential is unknown, expired, used or revoked; ask who runs the campaign for a new one"
 
 _CREDENTIAL = (
-    select(credentials.c.rater, credentials.c.kind, raters.c.scopes)
+    select(credentials.c.sha256, credentials.c.rater, credentials.c.kind, raters.c.scopes)
     .join(raters, raters.c.rater == credentials.c.rater)
     .where(
-        credentials.c.sha256 == bindparam("sha256"),
+        credentials.c.sha256.in_(bindparam("sha256", expanding=True)),
         credentials.c.kind.in_(bindparam("kinds", expanding=True)),
         credentials.c.used.is_(None),
         raters.c.revoked.is_(None),
@@ -83,33 +84,39 @@ def _keep(connection: Connection, rater: str, sha256: str, kind: str, seconds: f
     return insert_once(connection, credentials, fields)
 
 
-def authenticate(connection: Connection, sha256: str) -> Credential:
-    """See the port. Raises Unauthenticated."""
-    row = _valid(connection, sha256, "token", "session")
-    scopes = frozenset(Scope(scope) for scope in row.scopes.split())
-    return Credential(rater=row.rater, scopes=scopes, kind=row.kind)
+def authenticate(connection: Connection, sha256s: Sequence[str]) -> tuple[Credential | Unauthenticated, ...]:
+    """See the port."""
+    found = {row.sha256: _credential(row) for row in _valid(connection, sha256s, "token", "session")}
+    return tuple(found.get(one) or Unauthenticated(_REFUSED) for one in sha256s)
 
 
-def _valid(connection: Connection, sha256: str, *kinds: str) -> Any:
-    row = connection.execute(_CREDENTIAL, {"sha256": sha256, "kinds": kinds}).one_or_none()
-    if row is None:
-        raise Unauthenticated(_REFUSED)
-    return row
+def _credential(row: Row[Any]) -> Credential:
+    return Credential(rater=row.rater, scopes=frozenset(map(Scope, row.scopes.split())), kind=row.kind)
+
+
+def _valid(connection: Connection, sha256s: Sequence[str], *kinds: str) -> list[Row[Any]]:
+    return list(connection.execute(_CREDENTIAL, {"sha256": list(sha256s), "kinds": kinds}))
 
 
 def redeem(connection: Connection, log: Log, sha256: str, session_sha256: str, seconds: float) -> Credential:
     """See the port; the same exchange again (after a lost connection) gives the same session. Raises Unauthenticated."""
     again = select(credentials.c.used).where(credentials.c.sha256 == sha256, credentials.c.used == session_sha256)
     if connection.execute(again).one_or_none() is None:
-        rater = _valid(connection, sha256, "invite").rater
+        invited = _valid(connection, [sha256], "invite")
+        if not invited:
+            raise Unauthenticated(_REFUSED)
         unused = and_(credentials.c.sha256 == sha256, credentials.c.used.is_(None))
         change = update(credentials).where(unused).values(used=session_sha256).returning(credentials.c.rater)
         if connection.execute(change).one_or_none() is None:
             raise Unauthenticated(_REFUSED)
+        rater = invited[0].rater
         _keep(connection, rater, session_sha256, "session", seconds)
         log.add("", rater, "credential.redeemed", rater, {"session": session_sha256[:16], "seconds": seconds})
         log.flush()
-    return authenticate(connection, session_sha256)
+    (who,) = authenticate(connection, [session_sha256])
+    if isinstance(who, Unauthenticated):
+        raise who
+    return who
 
 
 def withdraw(connection: Connection, log: Log, sha256: str) -> None:

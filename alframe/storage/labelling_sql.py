@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from alframe.errors import AlframeError, NotFound
-from alframe.labelling.errors import SubmissionConflict
+from alframe.labelling.errors import SubmissionConflict, Unauthenticated
 from alframe.labelling.values import (
     Assignment,
     Credential,
@@ -124,14 +124,16 @@ class SqlLabelling:
 
     # -- leases and drafts ---------------------------------------------------------------------------------------------
 
-    def claim(self, campaign: str, rater: str, *, ttl: float) -> Lease | None:
-        """A lease, or None. Raises Forbidden, NotFound, InvalidValue."""
+    def claim(self, campaign: str, rater: str, *, ttl: float) -> Assignment | None:
+        """A task under a lease, or None. Raises Forbidden, NotFound, InvalidValue."""
         (given,) = self.claims(campaign, [rater], ttl=ttl)
         if isinstance(given, AlframeError):
             raise given
         return given
 
-    def claims(self, campaign: str, raters: Sequence[str], *, ttl: float) -> tuple[Lease | AlframeError | None, ...]:
+    def claims(
+        self, campaign: str, raters: Sequence[str], *, ttl: float
+    ) -> tuple[Assignment | AlframeError | None, ...]:
         """What :meth:`claim` gives each of several raters, or would raise for it, in one transaction. Raises InvalidValue."""
         return self._write(
             "claim", lambda connection, log: labelling_claims.claims(connection, log, campaign, raters, ttl)
@@ -259,9 +261,9 @@ class SqlLabelling:
             lambda connection, log: labelling_raters.issue(connection, log, rater, sha256, kind, seconds, actor),
         )
 
-    def credential(self, sha256: str) -> Credential:
-        """Who a secret belongs to. Raises Unauthenticated."""
-        return self._database.read(lambda connection: labelling_raters.authenticate(connection, sha256))
+    def credentials(self, sha256s: Sequence[str]) -> tuple[Credential | Unauthenticated, ...]:
+        """Who secrets belong to."""
+        return self._database.read(lambda connection: labelling_raters.authenticate(connection, sha256s))
 
     def redeem(self, sha256: str, *, session_sha256: str, seconds: float) -> Credential:
         """Exchange an invite for a session. Raises Unauthenticated."""

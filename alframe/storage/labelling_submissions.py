@@ -61,8 +61,9 @@ def one_submission(connection: Connection, submission: str) -> Submission | None
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a submission belongs: its lease (None for a review), and the submission that stands there now."""
+    """Where a submission belongs: its task and lease (None for a review), and the submission that stands there now."""
 
+    task: Row[Any]
     lease: Row[Any] | None
     latest: Submission | None
 
@@ -79,18 +80,17 @@ def submit(connection: Connection, log: Log, delivery: Delivery, repeat_gap: int
         return Receipt(submission=known, task=task_of(one_task(connection, known.task)), created=False)
     task = _locked(connection, delivery)
     place = _review(connection, task) if delivery.adjudicates else _seat(connection, log, delivery, task)
-    task = one_task(connection, delivery.task)  # an expired lease may have changed it
     allowed = {place.latest.id if place.latest else None}
     if delivery.adjudicates:
         allowed.add(None)  # a second opinion is kept, but decides nothing
     if delivery.supersedes not in allowed:
         stands = f"submission {place.latest.id}" if place.latest else "nothing"
-        why = f"what stands for task {task.task} is {stands}; name it in `supersedes` to correct it"
+        why = f"what stands for task {delivery.task} is {stands}; name it in `supersedes` to correct it"
         return _refused(log, delivery, why)
     if place.lease is None:
-        standing = _adjudicate(connection, task, delivery, place.latest)
+        standing = _adjudicate(connection, place.task, delivery, place.latest)
     else:
-        standing = _receive(connection, log, task, delivery, place, repeat_gap)
+        standing = _receive(connection, log, delivery, place, repeat_gap)
     return _store(connection, log, delivery, place.lease, standing)
 
 
@@ -103,8 +103,8 @@ def _refused(log: Log, delivery: Delivery, why: str) -> str:
 
 def _locked(connection: Connection, delivery: Delivery) -> Row[Any]:
     """The task, locked; when the item may be retired, all its tasks, in one order. Raises NotFound."""
-    task = one_task(connection, delivery.task)
     if delivery.outcome is Outcome.UNUSABLE or _takes_back(connection, delivery):
+        task = one_task(connection, delivery.task)
         of_item = and_(tasks.c.campaign == task.campaign, tasks.c.item == task.item)
         connection.execute(select(tasks.c.task).where(of_item).order_by(tasks.c.task).with_for_update()).all()
     return one_task(connection, delivery.task, lock=True)
@@ -129,24 +129,22 @@ def _seat(connection: Connection, log: Log, delivery: Delivery, task: Row[Any]) 
     if (row.rater, row.task) != (delivery.rater, delivery.task):
         raise Forbidden(f"lease {lease} is not {delivery.rater}'s on task {delivery.task}")
     if expire(connection, log, row, task):
-        row = one_lease(connection, lease)
+        row, task = one_lease(connection, lease), one_task(connection, task.task)
     latest = connection.execute(_ON_SEAT, {"seat": lease}).one_or_none()
-    return _Place(row, None if latest is None else submission_of(latest))
+    return _Place(task, row, None if latest is None else submission_of(latest))
 
 
 def _review(connection: Connection, task: Row[Any]) -> _Place:
     latest = connection.execute(_REVIEWS, {"task": task.task}).one_or_none()
-    return _Place(None, None if latest is None else submission_of(latest))
+    return _Place(task, None, None if latest is None else submission_of(latest))
 
 
-def _receive(
-    connection: Connection, log: Log, task: Row[Any], delivery: Delivery, place: _Place, repeat_gap: int
-) -> Standing:
+def _receive(connection: Connection, log: Log, delivery: Delivery, place: _Place, repeat_gap: int) -> Standing:
     assert place.lease is not None
-    row = place.lease
+    task, row = place.task, place.lease
     new = not row.granted and row.state == LeaseState.RELEASED.value
     before = Seat(state=None if new else lease_of(row).state, counts=row.counts, repeat=row.repeat)
-    decided = _review(connection, task).latest is not None
+    decided = place.latest is not None and _review(connection, task).latest is not None
     verdict = rules.received(
         counts_of(task),
         before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select
+from sqlalchemy import Connection, Row, and_, exists, func, insert, select
 
 from alframe.errors import ConflictError
 from alframe.labelling.values import LeaseState, NewTask, Progress, Submission, TaskState
@@ -110,8 +110,13 @@ def progress(connection: Connection, campaign: str) -> Progress:
     batch = connection.execute(select(func.max(tasks.c.batch)).where(of)).scalar_one()
     latest = and_(of, tasks.c.batch == batch)
     states = select(tasks.c.state, func.count()).where(latest).group_by(tasks.c.state)
-    joined = select(leases.c.rater, func.count()).join(tasks, tasks.c.task == leases.c.task).where(latest)
-    counted = joined.where(leases.c.counts.is_(True)).group_by(leases.c.rater).order_by(leases.c.rater)
+    in_it = exists().where(tasks.c.task == leases.c.task, tasks.c.batch == batch)  # far fewer leases than tasks
+    counted = (
+        select(leases.c.rater, func.count())
+        .where(leases.c.campaign == campaign, leases.c.counts.is_(True), in_it)
+        .group_by(leases.c.rater)
+        .order_by(leases.c.rater)
+    )
     active = (
         select(leases.c.rater, func.count())
         .where(leases.c.campaign == campaign, leases.c.state == LeaseState.ACTIVE.value)

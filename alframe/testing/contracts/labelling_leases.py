@@ -14,7 +14,6 @@ from alframe.labelling import (
     DraftConflict,
     Forbidden,
     LabellingDesk,
-    Lease,
     LeaseLost,
     LeaseState,
     NewTask,
@@ -119,7 +118,7 @@ class LeaseRules(LabellingFixtures):
         refused, missing, last = desk.ledger.claims(CAMPAIGN, ["anna", "nobody", "bo"], ttl=60)
         assert isinstance(refused, Forbidden)
         assert isinstance(missing, NotFound)
-        assert isinstance(last, Lease)
+        assert isinstance(last, Assignment)
         self.sound(desk)
 
     def test_fewer_tasks_than_raters_who_claim_together(self, desk: LabellingDesk, raters: list[Credential]) -> None:
