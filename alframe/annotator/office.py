@@ -146,26 +146,31 @@ class Office:
 
 
 class Brief(Generic[T]):
-    """A value that is computed anew once it is `seconds` old, or when it was said to be wrong. Safe in threads."""
+    """A value that is computed anew once it is `seconds` old, or when it was said to be wrong. Safe in threads.
+
+    One thread computes. Meanwhile the others are given a value that is only old; for a wrong one they wait.
+    """
 
     def __init__(self, compute: Callable[[], T], *, seconds: float, clock: Callable[[], float]) -> None:
         self._compute, self._seconds, self._clock = compute, seconds, clock
         self._lock = threading.Lock()
         self._value: T | None = None
         self._until = 0.0
+        self._change, self._seen = object(), object()
+        """The last change, and the one that the value has seen."""
 
     def __call__(self) -> T:
-        old = self._value
-        aged = old is not None and self._until > 0  # nothing is known to be wrong with it
-        if old is not None and self._clock() < self._until:
-            return old
-        if not self._lock.acquire(blocking=not aged):
-            assert old is not None
-            return old  # somebody computes it already
+        value = self._value
+        if value is not None and self._seen is self._change:
+            if self._clock() < self._until or not self._lock.acquire(blocking=False):
+                return value
+        else:
+            self._lock.acquire()
         try:
-            if self._value is None or self._clock() >= self._until:
-                self._until = self._clock() + self._seconds
+            change = self._change
+            if self._value is None or self._seen is not change or self._clock() >= self._until:
                 self._value = self._compute()
+                self._until, self._seen = self._clock() + self._seconds, change
             return self._value
         finally:
             self._lock.release()
@@ -176,4 +181,4 @@ class Brief(Generic[T]):
 
     def forget(self) -> None:
         """Compute anew at the next call."""
-        self._until = 0.0
+        self._change = object()

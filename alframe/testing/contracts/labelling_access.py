@@ -111,6 +111,26 @@ class AccessRules(LabellingFixtures):
             roster.token("nobody")
         self.sound(desk)
 
+    def test_tokens_are_looked_up_together_as_they_are_alone(self, desk: LabellingDesk) -> None:
+        roster = Roster(desk.ledger)
+        for name in ("anna", "bo", "cy"):
+            roster.add(name, Scope.ANNOTATE)
+        tokens = {name: roster.token(name) for name in ("anna", "bo", "cy")}
+        late, invite = roster.token("anna", seconds=1e-6), roster.invite("bo")
+        roster.revoke("cy")
+        asked = [tokens["bo"], "alf_none", tokens["anna"], tokens["cy"], "", late, tokens["bo"], invite, "Bearer"]
+        together = roster.identify(asked)
+        for token, found in zip(asked, together, strict=True):
+            if isinstance(found, Unauthenticated):
+                with pytest.raises(Unauthenticated) as alone:
+                    roster.authenticate(token)
+                assert str(alone.value) == str(found)
+            else:
+                assert roster.authenticate(token) == found
+        named = [one.rater for one in together if isinstance(one, Credential)]
+        assert named == ["bo", "anna", "bo"]
+        assert roster.identify([]) == ()
+
     def test_an_invite_opens_once(self, desk: LabellingDesk) -> None:
         roster = Roster(desk.ledger)
         roster.add("anna")

@@ -45,6 +45,19 @@ class AnswerRules(LabellingFixtures):
             desk.submit(anna, held.lease.id, work_of(drawing(2), supersedes=str(uuid.uuid4())))
         assert [one.id for one in desk.ledger.submissions(CAMPAIGN)] == [first.id]
 
+    def test_a_task_that_is_not_the_leases_is_refused(self, desk: LabellingDesk, raters: list[Credential]) -> None:
+        anna, bo = raters[:2]
+        desk.ask(sample_tasks(3))
+        mine, his = desk.claim(anna, CAMPAIGN), desk.claim(bo, CAMPAIGN)
+        assert mine is not None
+        assert his is not None
+        for who, lease, task in ((anna, mine, his.task), (bo, mine, mine.task), (anna, his, mine.task)):
+            with pytest.raises(Forbidden, match=mine.lease.id if lease is mine else his.lease.id):
+                desk.submit(who, lease.lease.id, work_of(drawing()), task=task)
+        assert desk.ledger.submissions(CAMPAIGN) == ()
+        assert desk.submit(anna, mine.lease.id, work_of(drawing()), task=mine.task).created
+        self.sound(desk)
+
     def test_corrections_supersede_and_nothing_is_lost(self, desk: LabellingDesk, raters: list[Credential]) -> None:
         anna = raters[0]
         desk.ask(sample_tasks(1))
