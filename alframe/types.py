@@ -139,7 +139,8 @@ class ItemInfo:
 
     `shape` is spatial (``(Z) Y X``), `spacing` in the same axes (millimetres or micrometres, 1.0 when unknown), `group`
     the patient or slide that splits never separate, `raters` the names whose truth was ingested (may be empty),
-    `instances` whether that truth tells objects of one class apart.
+    `instances` whether that truth tells objects of one class apart. `affine` places the grid in space: the first three rows,
+    row by row, of the matrix from a voxel's (x, y, z, 1) to millimetres as NIfTI has it; empty when the files do not say.
     """
 
     id: str
@@ -149,8 +150,24 @@ class ItemInfo:
     split: Split
     group: str
     spacing: tuple[float, ...] = ()
+    affine: tuple[float, ...] = ()
     raters: tuple[str, ...] = ()
     instances: bool = False
+
+    def to_world(self, start: Sequence[int] = ()) -> NDArray[np.float64]:
+        """The matrix (4, 4) from a voxel's (x, y, z, 1), counted from `start` (S), to millimetres.
+
+        Where `affine` is unknown, the axes are those of the grid and the item's first voxel is the origin.
+        """
+        matrix = np.eye(4)
+        if self.affine:
+            matrix[:3] = np.reshape(self.affine, (3, 4))
+        elif self.spacing:
+            matrix[range(len(self.spacing)), range(len(self.spacing))] = self.spacing[::-1]
+        offset = np.zeros(4)
+        offset[: len(start)] = list(start)[::-1]
+        matrix[:, 3] += matrix @ offset
+        return matrix
 
     @property
     def size(self) -> int:

@@ -25,10 +25,11 @@ _SPACING_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoded:
-    """The pixels of an item and their spacing in ``(Z) Y X``."""
+    """The pixels of an item, their spacing in ``(Z) Y X``, and the `affine` of :class:`~alframe.types.ItemInfo`."""
 
     arrays: ItemArrays
     spacing: tuple[float, ...]
+    affine: tuple[float, ...]
 
 
 def decode_item(source: Source, settings: DataSettings, readers: Sequence[Reader]) -> Decoded:
@@ -54,7 +55,9 @@ def decode_item(source: Source, settings: DataSettings, readers: Sequence[Reader
             truth[rater] = labels
     if problems or image is None:
         raise DataError(problems)
-    return Decoded(arrays=ItemArrays(image=image.array, truth=truth), spacing=settings.spacing or image.spacing)
+    spacing = settings.spacing or image.spacing
+    arrays = ItemArrays(image=image.array, truth=truth)
+    return Decoded(arrays=arrays, spacing=spacing, affine=_stretched(image.affine, settings.spacing))
 
 
 def _read(
@@ -72,6 +75,16 @@ def _read(
     except DataError as error:
         problems += [replace(problem, where=f"{source.id} ({path.name})") for problem in error.problems]
         return None
+
+
+def _stretched(affine: tuple[float, ...], spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """A file's matrix with its voxels as long as the settings say; its directions and its origin stay."""
+    if not affine or not spacing:
+        return affine
+    matrix = np.reshape(affine, (3, 4)).copy()
+    axes = len(spacing)
+    matrix[:, :axes] *= np.array(spacing[::-1]) / np.linalg.norm(matrix[:, :axes], axis=0)
+    return tuple(matrix.ravel().tolist())
 
 
 def _check_image(where: str, image: RawImage, settings: DataSettings) -> list[Problem]:

@@ -35,12 +35,13 @@ _SPLIT_WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """What decoding an item told: shape S, channels, dtype, spacing."""
+    """What decoding an item told: shape S, channels, dtype, and where its grid lies."""
 
     shape: tuple[int, ...]
     channels: int
     dtype: str
     spacing: tuple[float, ...]
+    affine: tuple[float, ...]
 
 
 def scan(
@@ -94,6 +95,7 @@ def _item(
         split=splits[source.id],
         group=groups[source.id],
         spacing=fact.spacing,
+        affine=fact.affine,
         raters=tuple(source.masks),
         instances=settings.instances and bool(source.masks),
     )
@@ -116,7 +118,13 @@ def _decode_all(
         except DataError as error:
             return list(error.problems)
         image = decoded.arrays.image
-        return _Facts(shape=image.shape[1:], channels=image.shape[0], dtype=str(image.dtype), spacing=decoded.spacing)
+        return _Facts(
+            shape=image.shape[1:],
+            channels=image.shape[0],
+            dtype=str(image.dtype),
+            spacing=decoded.spacing,
+            affine=decoded.affine,
+        )
 
     facts: dict[str, _Facts] = {}
     problems: list[Problem] = []

@@ -99,13 +99,14 @@ def _small(objects: NDArray[np.int32], format: MapFormat) -> NDArray[np.uint16] 
 
 
 def _write_array(path: Path, array: NDArray[Any], info: ItemInfo, format: MapFormat) -> None:
-    """One array (S) as a file. NIfTI is stored in (x, y, z) with the pool's spacing on the diagonal of its affine."""
+    """One array (S) as a file. NIfTI is stored in (x, y, z) and lies in space where its image does."""
     if format == "nifti":
         import nibabel
 
-        spacing = (info.spacing or (1.0,) * array.ndim)[::-1]
-        affine = np.diag([*spacing, *(1.0,) * (4 - array.ndim)])
-        nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array.T), affine), path)
+        image = nibabel.Nifti1Image(np.ascontiguousarray(array.T), info.to_world())
+        image.header.set_xyzt_units("mm")
+        image.set_qform(image.affine, "aligned", strip_shears=True)  # some programs read this one only
+        nibabel.save(image, path)
     elif format == "tiff":
         import tifffile
 

@@ -51,6 +51,7 @@ def describe(info: ItemInfo, arrays: ItemArrays) -> dict[str, Any]:
         "split": str(info.split),
         "group": info.group,
         "spacing": list(info.spacing),
+        "affine": list(info.affine),
         "raters": list(info.raters),
         "instances": info.instances,
         "image": array_hash(arrays.image),
@@ -68,6 +69,7 @@ def info_of(entry: Mapping[str, Any]) -> ItemInfo:
         split=Split(entry["split"]),
         group=entry["group"],
         spacing=tuple(entry["spacing"]),
+        affine=tuple(entry["affine"]),
         raters=tuple(entry["raters"]),
         instances=entry["instances"],
     )

@@ -5,6 +5,7 @@ images, with :class:`~alframe.testing.pixel_learner.PixelLearner` for a model an
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,10 @@ def glands(count: int = 24, side: int = 72, *, seed: int = 0) -> MemoryPool:
 
 
 def volumes(count: int = 16, shape: tuple[int, int, int] = (16, 28, 24), *, seed: int = 0) -> MemoryPool:
-    """Grey volumes with two classes, objects not told apart; slices twice as far apart as voxels within them."""
+    """Grey volumes with two classes, objects not told apart; slices twice as far apart as voxels within them, lying obliquely
+    in space."""
+    turn = math.cos(0.3), math.sin(0.3)
+    lies = (-turn[0], turn[1], 0.0, 110.5, -turn[1], -turn[0], 0.0, 87.25, 0.0, 0.0, 2.0, -40.0)
     items = [
         pool_item(
             f"scan-{index:03d}",
@@ -42,6 +46,7 @@ def volumes(count: int = 16, shape: tuple[int, int, int] = (16, 28, 24), *, seed
             {"expert": sample.labels},
             split=SPLITS[index % len(SPLITS)],
             spacing=(2.0, 1.0, 1.0),
+            affine=lies,
         )
         for index, sample in enumerate(synthetic.volumes(count, shape=shape, seed=seed))
     ]

@@ -24,6 +24,7 @@ def pool_item(
     split: Split = Split.TRAIN,
     group: str = "",
     spacing: Sequence[float] = (),
+    affine: Sequence[float] = (),
 ) -> PoolItem:
     """An item from arrays: `image` has shape ``(C, *S)``; shape, dtype, raters and instances are taken from the arrays."""
     labels = dict(truth or {})
@@ -35,6 +36,7 @@ def pool_item(
         split=split,
         group=group or id,
         spacing=tuple(spacing) or (1.0,) * (image.ndim - 1),
+        affine=tuple(affine),
         raters=tuple(labels),
         instances=any(label.instances is not None for label in labels.values()),
     )

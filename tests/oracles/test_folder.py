@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from alframe.errors import ConflictError, InvalidValue, StoreUnavailable
 from alframe.labelling import LabellingDesk, refusals, verify
 from alframe.oracles import Folder, FolderOracle, Simulated
-from alframe.oracles.folder.images import affine, onto
+from alframe.oracles.folder.images import onto
 from alframe.oracles.folder.layout import name_of
 from alframe.ports import Oracle, Pool
 from alframe.readers import read_mask
@@ -446,7 +446,7 @@ def test_volumes_that_a_program_turned_are_turned_back(order: tuple[int, ...], s
     )  # type: ignore[arg-type]
     box = a_query("a", (1, 2, 3), (5, 7, 6)).box
     labels = rng.integers(0, 3, box.shape).astype(np.uint8)
-    wanted = affine(info, box)
+    wanted = info.to_world(box.start)
     image = nibabel.Nifti1Image(labels.T, wanted)
     turned = image.as_reoriented(np.array(list(zip(order, signs, strict=True)), float))
     stored = tuple(turned.affine[:3].ravel())
@@ -458,6 +458,29 @@ def test_volumes_that_a_program_turned_are_turned_back(order: tuple[int, ...], s
     for wrong in (moved, scaled):
         with pytest.raises(InvalidValue, match="another grid"):
             onto(np.asarray(turned.dataobj).T, tuple(wrong[:3].ravel()), wanted)
+
+
+def test_a_region_lies_in_the_scan_and_its_labels_come_back(desk: LabellingDesk, tmp_path: Path) -> None:
+    """As ITK-SNAP and 3D Slicer see it: in millimetres, by either matrix of the header."""
+    image = np.random.default_rng(0).integers(0, 200, (1, 12, 10, 9)).astype(np.int16)
+    turn = np.array([[0.8, -0.6, 0], [-0.6, -0.8, 0], [0, 0, 1]]) @ np.diag([0.5, 0.75, 3])
+    scan = nibabel.Nifti1Image(image[0].T, nibabel.affines.from_matvec(turn, [120, -80, 33]))
+    item = pool_item("a", image, spacing=(3.0, 0.75, 0.5), affine=scan.affine[:3].ravel())
+    query = a_query("a", (2, 3, 1), (7, 9, 8))
+    oracle = bound(MemoryPool([item]), desk, tmp_path)
+    oracle.ask(CAMPAIGN, [query])
+    shown = nibabel.load(tmp_path / "labelling" / "images" / "00001-a.nii.gz")
+    for matrix in (shown.get_sform(), shown.get_qform()):
+        for corner in ([0, 0, 0], [6, 5, 4]):
+            here = nibabel.affines.apply_affine(matrix, corner)
+            assert np.allclose(here, nibabel.affines.apply_affine(scan.affine, np.add(corner, [1, 3, 2])), atol=1e-4)
+    classes = np.zeros(query.box.shape, np.uint8)
+    classes[1, 2:4, 5] = 1
+    turned = nibabel.Nifti1Image(classes.T, shown.affine).as_reoriented(np.array([[1, -1], [2, 1], [0, 1]]))
+    nibabel.save(turned, tmp_path / "labelling" / "labels" / "00001-a.nii.gz")
+    (answer,) = oracle.collect(CAMPAIGN, [query])
+    assert answer.labels is not None
+    assert np.array_equal(answer.labels.classes, classes)
 
 
 def test_the_script_of_the_page_labels_what_is_there(asked: tuple[FolderOracle, Query, Path], repository: Path) -> None:

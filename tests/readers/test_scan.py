@@ -344,6 +344,29 @@ def test_a_mask_on_another_grid_is_refused(tmp_path: Path, affine: np.ndarray, w
     assert all(word in said[0] for word in words)
 
 
+@pytest.mark.parametrize("spacing", [(), (4.0, 1.5, 0.25)])
+def test_volumes_keep_their_place_in_space(tmp_path: Path, spacing: tuple[float, ...]) -> None:
+    turn = np.array([[0.0, -1, 0], [0.6, 0, -0.8], [0.8, 0, 0.6]])
+    lies = nibabel.affines.from_matvec(turn @ np.diag([0.5, 0.75, 2]), [10, -20, 30.5])
+    for k in range(3):
+        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), lies), tmp_path / f"i{k}.nii")
+        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), lies), tmp_path / f"m{k}.nii")
+    said = {"root": str(tmp_path), "images": "i{id}.nii", "masks": "m{id}.nii", "classes": CLASSES}
+    (first, *_) = scan(DataSettings(**said, spacing=spacing))
+    expected = nibabel.affines.from_matvec(turn @ np.diag(spacing[::-1] or [0.5, 0.75, 2]), [10, -20, 30.5])
+    np.testing.assert_allclose(first.info.to_world(), expected, atol=1e-5)
+    corner = nibabel.affines.apply_affine(first.info.to_world((1, 2, 3)), [0, 0, 0])  # start (z, y, x)
+    np.testing.assert_allclose(corner, nibabel.affines.apply_affine(expected, [3, 2, 1]), atol=1e-5)
+
+
+def test_without_a_matrix_the_grid_is_the_space(tmp_path: Path) -> None:
+    (first, *_) = scan(DataSettings(**sound(tmp_path, 3), spacing=(0.5, 0.25)))
+    assert first.info.affine == ()
+    np.testing.assert_array_equal(
+        first.info.to_world((2, 4)), [[0.25, 0, 0, 1], [0, 0.5, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
+
+
 def test_validation_is_carved_from_train_by_group(tmp_path: Path) -> None:
     settings = sound(tmp_path, 40)
     del settings["images"], settings["masks"]

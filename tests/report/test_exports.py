@@ -60,14 +60,20 @@ def test_labels_come_back_as_they_were_composed(
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("tiff", ".tiff"), ("nifti", ".nii.gz")])
-def test_volumes_keep_their_axes_and_spacing(format: MapFormat, suffix: str, scans: Recorded, tmp_path: Path) -> None:
+def test_volumes_keep_their_axes_and_their_place(
+    format: MapFormat, suffix: str, scans: Recorded, tmp_path: Path
+) -> None:
     folder = exports.labels(scans.ledger, scans.artifacts, scans.pool, scans.names[0], tmp_path / "out", format=format)
     known = committed(scans)
     item = known.items()[0]
     np.testing.assert_array_equal(read(folder / f"{item}{suffix}"), known.labels(item).classes)
     if format == "nifti":
         image = nibabel.load(folder / f"{item}{suffix}")
-        assert image.header.get_zooms() == (1.0, 1.0, 2.0)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(image.header.get_zooms(), (1.0, 1.0, 2.0), rtol=1e-6)  # type: ignore[attr-defined]
+        lies = np.vstack([np.reshape(scans.pool.info(item).affine, (3, 4)), [0, 0, 0, 1]])
+        for matrix in (image.get_sform(), image.get_qform()):  # type: ignore[attr-defined]
+            np.testing.assert_allclose(matrix, lies, atol=1e-4)
+        assert image.header.get_xyzt_units()[0] == "mm"  # type: ignore[attr-defined]
         assert image.shape == known.labels(item).shape[::-1]  # type: ignore[attr-defined]
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from alframe.errors import InvalidValue
 from alframe.oracles.pictures import png
-from alframe.types import Box, ItemInfo
+from alframe.types import ItemInfo
 
-__all__ = ["SUFFIX", "Format", "affine", "choose", "encode", "onto"]
+__all__ = ["SUFFIX", "Format", "choose", "encode", "onto"]
 
 Format = Literal["png", "tiff", "nifti"]
 SUFFIX: dict[str, str] = {"png": ".png", "tiff": ".tiff", "nifti": ".nii.gz"}
@@ -41,8 +41,8 @@ def choose(info: ItemInfo, wanted: str) -> Format:
     return wanted  # type: ignore[return-value]
 
 
-def encode(array_CS: NDArray[Any], format: Format, matrix: NDArray[np.float64], *, known: bool) -> bytes:
-    """A file of the array; `matrix` places NIfTI in space, as its scanner said (`known`) or by voxel size alone."""
+def encode(array_CS: NDArray[Any], format: Format, matrix: NDArray[np.float64]) -> bytes:
+    """A file of the array; `matrix` (4, 4) places NIfTI in space."""
     if format == "png":
         return png(np.moveaxis(array_CS, 0, -1) if array_CS.shape[0] == 3 else array_CS[0])
     if format == "tiff":
@@ -56,9 +56,8 @@ def encode(array_CS: NDArray[Any], format: Format, matrix: NDArray[np.float64], 
         array = array.astype(np.float32)
     image = nibabel.Nifti1Image(np.ascontiguousarray(array), matrix)
     image.header.set_xyzt_units("mm")
-    code = 1 if known else 2
-    image.set_sform(matrix, code)
-    image.set_qform(matrix, code, strip_shears=True)
+    image.set_sform(matrix, "aligned")
+    image.set_qform(matrix, "aligned", strip_shears=True)
     return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
@@ -74,15 +73,6 @@ def _tiff(array_CS: NDArray[Any]) -> bytes:
         array, named = (array_CS[0], axes) if array_CS.shape[0] == 1 else (array_CS, f"C{axes}")
         tifffile.imwrite(stream, array, photometric="minisblack", compression="zlib", metadata={"axes": named})
     return stream.getvalue()
-
-
-def affine(info: ItemInfo, box: Box) -> NDArray[np.float64]:
-    """From a voxel (x, y, z, 1) of the box to millimetres; the box lies where it is in its item."""
-    spacing = list(reversed(info.spacing or (1.0,) * len(info.shape)))
-    start = list(reversed(box.start))
-    matrix = np.diag([*spacing, *(1.0,) * (4 - len(spacing))])
-    matrix[:3, 3] = matrix[:3, :3] @ np.array([*start, 0][:3], np.float64)
-    return matrix
 
 
 def onto(labels_S: NDArray[Any], stored: tuple[float, ...], wanted: NDArray[np.float64]) -> NDArray[Any]:

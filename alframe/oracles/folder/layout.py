@@ -18,7 +18,7 @@ import numpy as np
 
 from alframe.errors import ConflictError, StoreUnavailable
 from alframe.labelling import LabellingDesk, Task, colour, rgb
-from alframe.oracles.folder.images import SUFFIX, affine, choose, encode
+from alframe.oracles.folder.images import SUFFIX, choose, encode
 from alframe.oracles.pictures import context
 from alframe.ports import Pool
 from alframe.types import UNANNOTATED
@@ -94,14 +94,14 @@ class Layout:
         image, sheet = self.root / "images" / (name + SUFFIX[format]), self.root / "tasks" / f"{name}.json"
         if all(path.is_file() and path.stat().st_size for path in (image, sheet)):
             return
-        matrix = affine(info, task.box)
+        matrix = info.to_world(task.box.start)
         pixels = self._pool.image(task.item, task.box)
-        self._put(image, encode(pixels, format, matrix, known=False))
+        self._put(image, encode(pixels, format, matrix))
         shown = desk.prefill(task)
         prefill = None
         if shown is not None:
             prefill = f"prefill/{name}{SUFFIX[format]}"
-            self._put(prefill, encode(shown["classes"][np.newaxis], format, matrix, known=False))
+            self._put(prefill, encode(shown["classes"][np.newaxis], format, matrix))
         where = context(self._pool, task.item, task.box)
         if where is not None:
             self._put(f"context/{name}.png", where)

@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 
 from alframe.errors import InvalidValue
 from alframe.labelling import Intake, LabellingDesk, Task, TaskState, rater_name
-from alframe.oracles.folder.images import affine
 from alframe.oracles.folder.inbox import SHEET, Entry, Inbox, Incomplete, MaskReader, Piece, entries, say, version
 from alframe.oracles.folder.layout import Layout, name_of
 from alframe.oracles.human import Human, HumanOracle
@@ -161,7 +160,7 @@ class FolderOracle:
         mask = None if piece.mask is None else inbox.read(piece.mask, most)
         sheet = None if piece.sheet is None else inbox.read(piece.sheet, _SHEET_BYTES)
         suffix = "" if piece.mask is None else piece.mask.name[len(piece.stem) :].lower()
-        matrix = affine(self._pool.info(task.item), task.box)
+        matrix = self._pool.info(task.item).to_world(task.box.start)
         intake.offer(
             task=task,
             rater=piece.rater,

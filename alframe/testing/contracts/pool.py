@@ -49,6 +49,7 @@ def sample_items(axes: int = 2, seed: int = 7) -> tuple[PoolItem, ...]:
             split=split,
             group=f"patient{index // 2}",
             spacing=(0.5,) * axes,
+            affine=(0.0, 0.5, 0.0, 7.0, -0.5, 0.0, 0.0, -3.25, 0.0, 0.0, 0.5, 1e-3) if index % 2 else (),
             raters=raters,
             instances=bool(raters),
         )
@@ -157,7 +158,7 @@ class PoolContract:
         assert int(pool.manifest_hash, 16) >= 0
         assert self.make(given[::-1], CLASSES).manifest_hash == pool.manifest_hash
 
-    @pytest.mark.parametrize("what", ["pixel", "class", "instance", "split", "group", "classes"])
+    @pytest.mark.parametrize("what", ["pixel", "class", "instance", "split", "group", "affine", "classes"])
     def test_hash_sees_every_change(self, pool: Pool, given: tuple[PoolItem, ...], what: str) -> None:
         classes = ("background", "gland", "other") if what == "classes" else CLASSES
         changed = (_changed(given[0], what), *given[1:])
@@ -193,6 +194,8 @@ def _changed(item: PoolItem, what: str) -> PoolItem:
         truth["anna"] = LabelMap(classes=first.classes, instances=first.instances + np.int32(1))
     elif what == "split":
         info["split"] = Split.TEST
+    elif what == "affine":
+        info["affine"] = (*item.info.affine[:-1], 2.0) if item.info.affine else tuple(float(n) for n in range(12))
     elif what == "group":
         info["group"] = "somebody"
     new = ItemArrays(image=image, truth=truth)
