@@ -136,10 +136,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--target", default="", help="only targets whose name holds this; the page is not written")
     parser.add_argument("--together", action="store_true", help="all targets in one process; the page is not written")
-    parser.add_argument("--keep", type=Path, help="a folder for the corpus and the findings of each target")
+    parser.add_argument("--keep", type=Path, help="a new folder for the corpus and the findings of each target")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.keep is not None and asked.one is None and asked.keep.exists() and any(asked.keep.iterdir()):
+        parser.error(f"--keep expects a new or an empty folder, and {asked.keep} holds earlier findings")
     if importlib.util.find_spec("atheris") is None:
         print("nothing was fuzzed: atheris is not installed (pip install atheris; Linux, Python 3.11 to 3.13)")
         return
