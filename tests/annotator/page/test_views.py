@@ -113,6 +113,18 @@ def test_a_reviewer_compares_and_decides(served: Campaign, visit: Visit) -> None
     desk.page.locator(f".task[data-task='{task}']").click()
     desk.page.locator(".gallery .seen").first.wait_for()
     assert desk.page.locator(".seen b").all_inner_texts() == ["split-0", "split-1", "Majority", "Differences", "Model"]
+    for width in (1280, 800, 380):  # one view for all: in a smaller stage it would be cut
+        desk.page.set_viewport_size({"width": width, "height": 800})
+        sizes = desk.page.locator(".seen .stage").evaluate_all(
+            "all => all.map((one) => [one.clientWidth, one.clientHeight])"
+        )
+        assert len(sizes) == 5
+        assert len(set(map(tuple, sizes))) == 1, sizes
+        hints = desk.page.locator(".seen .hint").evaluate_all(
+            "all => all.map((one) => one.scrollWidth - one.clientWidth)"
+        )
+        assert max(hints) <= 0, "what is said under a name is whole"
+    desk.page.set_viewport_size({"width": 1280, "height": 800})
     apart = int((masks[0] != masks[1]).sum())
     assert (
         desk.page.locator(".seen", has_text="Differences").locator(".hint").inner_text().startswith(f"{apart} pixels")
