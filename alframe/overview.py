@@ -59,16 +59,15 @@ def overview(ledger: Ledger, name: str, labelling: LabellingLedger | None = None
         NotFound: when the ledger has no such campaign; the message names the ones it has.
     """
     record = ledger.campaign(name)
-    answers = [answer.round for answer in ledger.answers(name)]
+    counts = ledger.counts(name)
     seconds: dict[int, float] = {}
     for index, _, spent in ledger.seconds(name):
         seconds[index] = seconds.get(index, 0.0) + spent
-    metrics = ledger.metrics(name)
+    metrics = ledger.metrics(name, overall=True)
     rows = []
     for one in ledger.rounds(name):
         here = [metric for index, metric in metrics if index == one.index]
-        queries = len(ledger.queries(name, one.index))
-        rows.append(_row(one, here, queries, answers.count(one.index), seconds.get(one.index, 0.0)))
+        rows.append(_row(one, here, *counts.get(one.index, (0, 0)), seconds.get(one.index, 0.0)))
     return Overview(
         name=record.name,
         status=record.status,
@@ -81,9 +80,7 @@ def overview(ledger: Ledger, name: str, labelling: LabellingLedger | None = None
 
 
 def _row(record: RoundRecord, metrics: Sequence[Metric], queries: int, answers: int, seconds: float) -> RoundRow:
-    pooled = {
-        (m.scope, m.name): m.value for m in metrics if not m.label and m.statistic == "pooled" and m.value is not None
-    }
+    pooled = {(m.scope, m.name): m.value for m in metrics if m.value is not None}
     scope = next((where for where in ("test", "val") if any(where == place for place, _ in pooled)), "")
     return RoundRow(
         index=record.index,
@@ -117,9 +114,8 @@ class Watched:
             plain = {"name": self.name, "status": "new", "reason": "not begun: `alframe run`"}
             return {**plain, "round": None, "phase": None, "rounds": [], "costs": {}}
         found = overview(self.ledger, self.name)
-        spent = [
-            (t, m.name, m.value) for t, m in self.ledger.metrics(self.name) if m.scope == "campaign" and not m.label
-        ]
+        overall = self.ledger.metrics(self.name, overall=True)
+        spent = [(t, m.name, m.value) for t, m in overall if m.scope == "campaign"]
         pixels = {t: int(value) for t, name, value in spent if name == "annotated_pixels" and value is not None}
         costs: dict[str, float] = {"computing_seconds": sum(one.seconds for one in found.rounds)}
         for _, name, value in spent:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import combinations
 from typing import Any
 
-from alframe.labelling import LabellingDesk, Standing, Submission
+from alframe.labelling import Effort, LabellingDesk, Opinion
 from alframe.labelling.consensus import agreement
 from alframe.types import ArtifactRef, LabelMap
 
@@ -25,28 +25,23 @@ class Table:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a rater, by name: current labels, active seconds, and the mean Dice with others on shared tasks."""
-        by_rater: dict[str, list[Submission]] = defaultdict(list)
-        by_task: dict[str, list[Submission]] = defaultdict(list)
-        for one in self._desk.ledger.submissions(self._campaign):
-            if one.current and one.standing is not Standing.SKIP:
-                by_rater[one.rater].append(one)
-                if one.mask is not None and not one.repeat:
-                    by_task[one.task].append(one)
+        by_task: dict[str, list[Opinion]] = defaultdict(list)
+        for one in self._desk.ledger.opinions(self._campaign):
+            by_task[one.task].append(one)
         shared: dict[str, list[float]] = defaultdict(list)
         for said in by_task.values():
             for one, other in combinations(said, 2):
-                if one.rater != other.rater and one.mask is not None and other.mask is not None:
+                if one.rater != other.rater:
                     value = self._agreement(*sorted((one.mask, other.mask), key=lambda ref: ref.sha256))
                     shared[one.rater].append(value)
                     shared[other.rater].append(value)
-        return [self._row(name, by_rater[name], shared[name]) for name in sorted(by_rater)]
+        return [self._row(one, shared[one.rater]) for one in self._desk.ledger.efforts(self._campaign)]
 
-    def _row(self, name: str, said: list[Submission], shared: list[float]) -> dict[str, Any]:
-        known = [one.active_ms for one in said if one.active_ms is not None]
+    def _row(self, one: Effort, shared: list[float]) -> dict[str, Any]:
         return {
-            "name": name,
-            "labels": len(said),
-            "seconds": sum(known) / 1000 if known else None,
+            "name": one.rater,
+            "labels": one.labels,
+            "seconds": None if one.active_ms is None else one.active_ms / 1000,
             "agreement": sum(shared) / len(shared) if shared else None,
         }
 

@@ -13,10 +13,12 @@ from alframe.labelling.values import (
     Credential,
     Delivery,
     Draft,
+    Effort,
     Event,
     Head,
     Lease,
     NewTask,
+    Opinion,
     Progress,
     Rater,
     Receipt,
@@ -124,6 +126,12 @@ class LabellingLedger(Protocol):
 
     def submission(self, submission: str) -> Submission:
         """One submission."""
+
+    def efforts(self, campaign: str) -> tuple[Effort, ...]:
+        """What each rater handed in, by name. Corrected submissions and skips are not in it."""
+
+    def opinions(self, campaign: str) -> tuple[Opinion, ...]:
+        """Masks on the tasks that several raters drew, in the order they came; without repeats, and without corrected ones."""
 
     def retired(self, campaign: str) -> Mapping[str, Submission]:
         """By item: the submission that called it unusable."""

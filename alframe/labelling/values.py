@@ -20,11 +20,13 @@ __all__ = [
     "Credential",
     "Delivery",
     "Draft",
+    "Effort",
     "Event",
     "Head",
     "Lease",
     "LeaseState",
     "NewTask",
+    "Opinion",
     "Progress",
     "Rater",
     "Receipt",
@@ -269,6 +271,24 @@ class Submission(Delivery):
     received: str
     counts: bool
     current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """A rater's current labels, and how long (ms) the rater was active on them; None where no client told."""
+
+    rater: str
+    labels: int
+    active_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a rater drew of a task."""
+
+    task: str
+    rater: str
+    mask: ArtifactRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,8 +137,11 @@ class Ledger(Protocol):
     def answers(self, name: str, before_round: int | None = None) -> tuple[AnswerRecord, ...]:
         """Committed answers in commit order; with `before_round`, only those of earlier rounds."""
 
-    def metrics(self, name: str) -> tuple[tuple[int, Metric], ...]:
-        """(round, metric) in a stable order."""
+    def counts(self, name: str) -> Mapping[int, tuple[int, int]]:
+        """By round: how many queries and answers it has. A round without queries is left out."""
+
+    def metrics(self, name: str, *, overall: bool = False) -> tuple[tuple[int, Metric], ...]:
+        """(round, metric) in a stable order; with `overall`, only pooled values that are not of one class."""
 
     def bins(self, name: str) -> tuple[tuple[int, Bin], ...]:
         """(round, bin) in a stable order."""

@@ -18,10 +18,12 @@ from alframe.labelling.values import (
     Credential,
     Delivery,
     Draft,
+    Effort,
     Event,
     Head,
     Lease,
     NewTask,
+    Opinion,
     Progress,
     Rater,
     Receipt,
@@ -30,7 +32,14 @@ from alframe.labelling.values import (
     Task,
     TaskState,
 )
-from alframe.storage import labelling_claims, labelling_leases, labelling_raters, labelling_submissions, migrations
+from alframe.storage import (
+    labelling_claims,
+    labelling_leases,
+    labelling_raters,
+    labelling_submissions,
+    labelling_summaries,
+    migrations,
+)
 from alframe.storage.database import Database
 from alframe.storage.labelling_events import Log, event_of, head
 from alframe.storage.labelling_rows import (
@@ -206,6 +215,14 @@ class SqlLabelling:
         if found is None:
             raise NotFound(f"no submission {submission[:40]!r}")
         return found
+
+    def efforts(self, campaign: str) -> tuple[Effort, ...]:
+        """What each rater handed in, by name."""
+        return self._database.read(lambda connection: labelling_summaries.efforts(connection, campaign))
+
+    def opinions(self, campaign: str) -> tuple[Opinion, ...]:
+        """Masks on the tasks that several raters drew, in the order they came."""
+        return self._database.read(lambda connection: labelling_summaries.opinions(connection, campaign))
 
     # -- audit ---------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select, update
 
 from alframe.errors import ConflictError, NotFound
 from alframe.ports import CampaignRecord, Fence, RoundRecord, Transition
@@ -189,11 +189,17 @@ class SqlLedger:
             chosen = chosen.where(answers.c.round < before_round)
         return self._of(name, chosen, rows.answer)
 
-    def metrics(self, name: str) -> tuple[tuple[int, Metric], ...]:
+    def counts(self, name: str) -> dict[int, tuple[int, int]]:
+        """By round: how many queries and answers it has."""
+        asked, said = (self._by_round(name, table) for table in (queries, answers))
+        return {round: (count, said.get(round, 0)) for round, count in asked.items()}
+
+    def metrics(self, name: str, *, overall: bool = False) -> tuple[tuple[int, Metric], ...]:
         """(round, metric) sorted by round, scope, name, label, statistic, convention."""
-        found = self._of(
-            name, select(metrics).where(metrics.c.campaign == name), lambda row: (int(row.round), rows.metric(row))
-        )
+        chosen = select(metrics).where(metrics.c.campaign == name)
+        if overall:
+            chosen = chosen.where(metrics.c.label == "", metrics.c.statistic == "pooled")
+        found = self._of(name, chosen, lambda row: (int(row.round), rows.metric(row)))
 
         def place(entry: tuple[int, Metric]) -> tuple[int, str, str, str, str, str]:
             metric = entry[1]
@@ -221,6 +227,10 @@ class SqlLedger:
         return tuple(sorted(found, key=lambda entry: (entry[0], entry[1].order)))
 
     # -- transactions --------------------------------------------------------------------------------------------------
+
+    def _by_round(self, name: str, table: Table) -> dict[int, int]:
+        chosen = select(table.c.round, func.count().label("size")).where(table.c.campaign == name)
+        return dict(self._of(name, chosen.group_by(table.c.round), lambda row: (int(row.round), int(row.size))))
 
     def _of(self, name: str, chosen: Select[Any], make: Callable[[Row[Any]], T]) -> tuple[T, ...]:
         def work(connection: Connection) -> tuple[T, ...]:

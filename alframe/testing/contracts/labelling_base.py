@@ -11,11 +11,14 @@ import pytest
 
 from alframe.labelling import (
     Credential,
+    Effort,
     LabellingDesk,
     LabellingLedger,
     NewTask,
+    Opinion,
     Receipt,
     Scope,
+    Standing,
     verify,
 )
 from alframe.testing.desks import enrolled, work_of
@@ -85,8 +88,23 @@ class LabellingFixtures:
         return LabellingDesk(desk.ledger, desk.artifacts, lease_seconds=0, repeat_gap=desk.repeat_gap)
 
     def sound(self, desk: LabellingDesk) -> None:
-        """Everything that happened is in the audit, in order."""
+        """Everything that happened is in the audit, in order, and the sums are those of the single submissions."""
         assert verify(desk.ledger, desk.artifacts).problems == ()
+        labels = [one for one in desk.ledger.submissions(CAMPAIGN) if one.current and one.standing is not Standing.SKIP]
+        times = {name: [one.active_ms for one in labels if one.rater == name] for name in {s.rater for s in labels}}
+        known = {name: [ms for ms in said if ms is not None] for name, said in times.items()}
+        assert desk.ledger.efforts(CAMPAIGN) == tuple(
+            Effort(rater=name, labels=len(times[name]), active_ms=sum(known[name]) if known[name] else None)
+            for name in sorted(times)
+        )
+        drawn = [
+            Opinion(task=one.task, rater=one.rater, mask=one.mask)
+            for one in labels
+            if one.mask is not None and not one.repeat
+        ]
+        assert desk.ledger.opinions(CAMPAIGN) == tuple(
+            one for one in drawn if any(o.task == one.task and o.rater != one.rater for o in drawn)
+        )
 
     def done(self, desk: LabellingDesk, who: Credential, labels: LabelMap | None = None, **more: object) -> Receipt:
         """Claim and submit."""

@@ -266,6 +266,8 @@ class LedgerContract:
         assert ledger.queries("c") == queries
         assert ledger.answers("c") == answers
         assert ledger.metrics("c") == tuple((0, metrics[k]) for k in (0, 2, 1))
+        assert ledger.metrics("c", overall=True) == tuple((0, metrics[k]) for k in (0, 2))
+        assert ledger.counts("c") == {0: (len(queries), len(answers))}
         assert ledger.bins("c") == tuple((0, bins[k]) for k in (1, 2, 0))
         assert ledger.confusions("c") == tuple((0, confusions[k]) for k in (3, 2, 1, 0))
         assert ledger.seconds("c") == ((0, Phase.LABELLED, 0.1 + 0.2),)
