@@ -58,15 +58,21 @@ def overview(ledger: Ledger, name: str, labelling: LabellingLedger | None = None
     Raises:
         NotFound: when the ledger has no such campaign; the message names the ones it has.
     """
+    found = ledger.metrics(name, overall=True)
+    return _overview(ledger, name, found, () if labelling is None else refusals(labelling, name))
+
+
+def _overview(
+    ledger: Ledger, name: str, overall: Sequence[tuple[int, Metric]], refused: tuple[Refusal, ...] = ()
+) -> Overview:
     record = ledger.campaign(name)
     counts = ledger.counts(name)
     seconds: dict[int, float] = {}
     for index, _, spent in ledger.seconds(name):
         seconds[index] = seconds.get(index, 0.0) + spent
-    metrics = ledger.metrics(name, overall=True)
     rows = []
     for one in ledger.rounds(name):
-        here = [metric for index, metric in metrics if index == one.index]
+        here = [metric for index, metric in overall if index == one.index]
         rows.append(_row(one, here, *counts.get(one.index, (0, 0)), seconds.get(one.index, 0.0)))
     return Overview(
         name=record.name,
@@ -75,7 +81,7 @@ def overview(ledger: Ledger, name: str, labelling: LabellingLedger | None = None
         holder=record.holder,
         created=record.created,
         rounds=tuple(rows),
-        refused=() if labelling is None else refusals(labelling, name),
+        refused=refused,
     )
 
 
@@ -113,8 +119,8 @@ class Watched:
         if self.status() == "new":
             plain = {"name": self.name, "status": "new", "reason": "not begun: `alframe run`"}
             return {**plain, "round": None, "phase": None, "rounds": [], "costs": {}}
-        found = overview(self.ledger, self.name)
         overall = self.ledger.metrics(self.name, overall=True)
+        found = _overview(self.ledger, self.name, overall)
         spent = [(t, m.name, m.value) for t, m in overall if m.scope == "campaign"]
         pixels = {t: int(value) for t, name, value in spent if name == "annotated_pixels" and value is not None}
         costs: dict[str, float] = {"computing_seconds": sum(one.seconds for one in found.rounds)}
