@@ -2,7 +2,8 @@
 
 Bare passes: the same network, weights, threads and image, T forward passes with dropout on, nothing kept. Ours: the
 predictor, that is the same passes and their moments (with votes), the part above the first dropout computed once. Both in
-turn, in one process; ratios pair by pair. Peak memory in fresh processes with few and with many passes.
+turn, in one process; ratios pair by pair. Peak memory in fresh processes with few and with many passes. With ``--device cuda``
+on a GPU, in seconds of the clock, on four times the pixels; there what takes little time is launching kernels.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import nn
 
 from alframe.learners import DcanResNet, MCDropout, ModelCard, Network, UNet
 from alframe.learners.checkpoints import load_model, save_model
+from alframe.learners.computing import mixed_precision
 from alframe.types import Compute
 
 NETWORKS: dict[str, Network] = {
@@ -41,25 +43,38 @@ def checkpoint(network: Network) -> bytes:
     return save_model(card.build().state_dict(), card)
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """CPU seconds of a call: other programs on the machine do not count."""
-    began = time.process_time()
+def seconds(function: Callable[[], object], compute: Compute) -> float:
+    """Seconds of a call: of the CPU, since there other programs on the machine do not count; on a GPU of the clock."""
+    if compute.device == "cpu":
+        began = time.process_time()
+        function()
+        return time.process_time() - began
+    torch.cuda.synchronize()
+    began = time.perf_counter()
     function()
-    return time.process_time() - began
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
-def compare(network: Network, passes: int, repeats: int) -> list[float]:
-    """Seconds of the bare passes over ours, pair by pair."""
+def image_shape(compute: Compute) -> tuple[int, int, int]:
+    """Channels, height and width: larger on a GPU, so that it has something to do."""
+    scale = 1 if compute.device == "cpu" else 2
+    return (SHAPE[0], scale * SHAPE[1], scale * SHAPE[2])
+
+
+def compare(network: Network, passes: int, repeats: int, compute: Compute) -> tuple[list[float], float]:
+    """Seconds of the bare passes over ours, pair by pair; and the median of ours in milliseconds."""
     weights = checkpoint(network)
-    image = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
-    predictor = MCDropout(network=network, passes=passes).predictor([weights], Compute())
+    image = np.random.default_rng(0).integers(0, 256, image_shape(compute), dtype=np.uint8)
+    predictor = MCDropout(network=network, passes=passes).predictor([weights], compute)
     module, _ = load_model(weights)
+    module.to(compute.device)
     for part in module.modules():
         part.training = isinstance(part, nn.Dropout)
-    x = torch.from_numpy(image.astype(np.float32))[None] / 127.5 - 1
+    x = torch.from_numpy(image.astype(np.float32)).to(compute.device)[None] / 127.5 - 1
 
     def bare() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), mixed_precision(compute):
             for _ in range(passes):
                 module(x)
 
@@ -69,17 +84,21 @@ def compare(network: Network, passes: int, repeats: int) -> list[float]:
     torch.set_num_threads(1)
     bare()
     ours()
-    return [seconds(bare) / seconds(ours) for _ in range(repeats)]
+    pairs = [(seconds(bare, compute), seconds(ours, compute)) for _ in range(repeats)]
+    return [theirs / mine for theirs, mine in pairs], 1000 * statistics.median(mine for _, mine in pairs)
 
 
-def peak(passes: int) -> float:
-    """Peak memory (MiB) of a fresh process that scores one image."""
+def peak(passes: int, compute: Compute) -> float:
+    """Peak memory (MiB) of a fresh process that scores one image; on a GPU of its tensors there."""
+    used = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    if compute.device != "cpu":
+        used = "torch.cuda.max_memory_allocated() // 1024"
     code = (
         "import resource, sys; from benchmarks.learners_scoring import *;"
         "network = NETWORKS['unet, dropout from level 2'];"
-        f"predictor = MCDropout(network=network, passes={passes}).predictor([checkpoint(network)], Compute());"
+        f"predictor = MCDropout(network=network, passes={passes}).predictor([checkpoint(network)], {compute!r});"
         "predictor.predict(np.zeros((3, 512, 512), np.uint8), seed=1, votes=True, log=True);"
-        "sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+        f"sys.stdout.write(str({used}))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return int(run.stdout) / 1024
@@ -89,17 +108,21 @@ def main() -> None:
     """Print a table and a JSON line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="fewer passes and repeats")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16, or on a GPU fp16")
     given = parser.parse_args()
+    compute = Compute(device=given.device, precision=given.precision)
     passes, repeats = (6, 3) if given.quick else (30, 5)
     result: dict[str, float] = {}
     print(
-        f"T = {passes}, image {SHAPE}, one thread, median of {repeats}: bare passes / ours (above 1 = ours is faster)"
+        f"T = {passes}, image {image_shape(compute)}, {compute.device}, {compute.precision}, median of {repeats}: "
+        "bare passes / ours (above 1 = ours is faster), and ours in ms"
     )
     for name, network in NETWORKS.items():
-        ratios = compare(network, passes, repeats)
+        ratios, ours = compare(network, passes, repeats, compute)
         result[name] = statistics.median(ratios)
-        print(f"  {name:36s} {result[name]:.2f}  ({min(ratios):.2f} … {max(ratios):.2f})")
-    low, high = peak(5), peak(10 if given.quick else 50)
+        print(f"  {name:36s} {result[name]:.2f}  ({min(ratios):.2f} … {max(ratios):.2f})  {ours:.0f}")
+    low, high = peak(5, compute), peak(10 if given.quick else 50, compute)
     result |= {"peak_mib_5": low, "peak_mib_many": high}
     print(f"  peak memory: {low:.0f} MiB with 5 passes, {high:.0f} MiB with {10 if given.quick else 50}")
     print(json.dumps({key: round(value, 3) for key, value in result.items()}))

@@ -61,6 +61,7 @@ def small_campaign(
     raters: RaterSpec | None = None,
     opinions: Opinions | None = None,
     panels: int = 0,
+    compute: Compute = Compute(),  # noqa: B008 - it cannot change
 ) -> CampaignLoop:
     """A campaign of a second: two rounds of region BALD by default, its SQLite ledger in `folder` unless `ledger_url` names one.
 
@@ -98,6 +99,6 @@ def small_campaign(
             oracle=oracle or Simulated().bind(pool),
             metrics=MetricSpec(classes=pool.classes, objects=True, min_object=4),
             raters=raters,
-            compute=Compute(),
+            compute=compute,
         ),
     )

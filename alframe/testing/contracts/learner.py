@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from alframe.seeding import generator
 from alframe.testing.memory_pool import MemoryPool, pool_item
 from alframe.types import UNANNOTATED, Box, Compute, LabelMap, Split
 
-__all__ = ["LearnerContract", "MemoryLabels", "blob_pool", "fit_task"]
+__all__ = ["COMPUTE", "LearnerContract", "MemoryLabels", "blob_pool", "fit_task"]
+
+COMPUTE = Compute(device=os.environ.get("ALFRAME_TEST_DEVICE", "cpu"))
+"""Where the learners under test compute: ``ALFRAME_TEST_DEVICE``, or the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +88,7 @@ def fit_task(pool: Pool, labels: MemoryLabels | None = None, *, seed: int = 5, i
         member=0,
         restart=0,
         seed=seed,
-        compute=Compute(),
+        compute=COMPUTE,
         initial=initial,
     )
 
@@ -111,7 +115,7 @@ class LearnerContract:
 
     def predict(self, learner: Learner, checkpoint: Checkpoint, *, seed: int = 1, votes: bool = True) -> Prediction:
         """The prediction of one test item by `members` copies of a checkpoint."""
-        predictor = learner.predictor([checkpoint.weights] * learner.members, Compute())
+        predictor = learner.predictor([checkpoint.weights] * learner.members, COMPUTE)
         return predictor.predict(self.pool().image("blob8"), seed=seed, votes=votes, log=votes)
 
     @pytest.fixture(scope="class")
@@ -172,7 +176,7 @@ class LearnerContract:
 
     def test_the_spread_comes_only_when_asked_for_and_is_one(self, fitted: Checkpoint) -> None:
         learner = self.make()
-        predictor = learner.predictor([fitted.weights] * learner.members, Compute())
+        predictor = learner.predictor([fitted.weights] * learner.members, COMPUTE)
         image = self.pool().image("blob8")
         plain, moments = (predictor.predict(image, seed=1, spread=wanted).moments for wanted in (False, True))
         assert plain.squares is None
@@ -193,7 +197,7 @@ class LearnerContract:
 
     def test_samples_are_probabilities_and_depend_on_the_seed_alone(self, fitted: Checkpoint) -> None:
         learner = self.make()
-        predictor = learner.predictor([fitted.weights] * learner.members, Compute())
+        predictor = learner.predictor([fitted.weights] * learner.members, COMPUTE)
         image = self.pool().image("blob8")
         drawn = predictor.samples(image, count=3, seed=1)
         assert drawn.dtype == np.float32
@@ -206,7 +210,7 @@ class LearnerContract:
 
     def test_prediction_depends_on_the_seed_alone(self, fitted: Checkpoint) -> None:
         learner = self.make()
-        predictor = learner.predictor([fitted.weights] * learner.members, Compute())
+        predictor = learner.predictor([fitted.weights] * learner.members, COMPUTE)
         image = self.pool().image("blob8")
         first = predictor.predict(image, seed=1).moments
         predictor.predict(self.pool().image("blob9"), seed=2)
@@ -247,4 +251,4 @@ class LearnerContract:
 
     def test_too_few_checkpoints_are_refused(self) -> None:
         with pytest.raises(InvalidValue, match="checkpoint"):
-            self.make().predictor([], Compute())
+            self.make().predictor([], COMPUTE)
