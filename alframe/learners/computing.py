@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from alframe.errors import InvalidValue
 from alframe.types import Compute
 
-__all__ = ["computing", "device_of", "mixed_precision"]
+__all__ = ["computing", "device_of", "mixed_precision", "reproducible"]
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,3 +53,23 @@ def computing(compute: Compute) -> Iterator[torch.device]:
         yield device
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """On a GPU, use for the block only kernels that add in a fixed order, where torch has them: a seed gives the same bits again."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it (torch, "Reproducibility")
+    settings: Any = torch.utils.deterministic
+    filling, settings.fill_uninitialized_memory = settings.fill_uninitialized_memory, False
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        settings.fill_uninitialized_memory = filling

@@ -20,7 +20,7 @@ from alframe.errors import InvalidValue, NonFiniteError
 from alframe.learners.augmentation import augment_geometry, augment_intensity, augment_stain, source_shape
 from alframe.learners.canvas import rounded_up
 from alframe.learners.checkpoints import ModelCard, read_card, restore, save_model
-from alframe.learners.computing import computing
+from alframe.learners.computing import computing, reproducible
 from alframe.learners.dataset import Patch, TrainingSet
 from alframe.learners.nets import divisor_of
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
@@ -98,6 +98,7 @@ def train(task: FitTask, recipe: Recipe, progress: Callable[[float], None] | Non
         if str(device) == "cuda":
             device = torch.device("cuda", torch.cuda.current_device())
         with (
+            reproducible(device),
             torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []),
             Team(task.rank, device).guarded(),
         ):
