@@ -57,7 +57,7 @@ def computing(compute: Compute) -> Iterator[torch.device]:
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """On a GPU, use for the block only kernels that add in a fixed order, where torch has them: a seed gives the same bits again."""
+    """On a GPU, use for the block only kernels that add in a fixed order, where torch has them: a seed gives the same bits."""
     if device.type != "cuda":
         yield
         return
