@@ -23,8 +23,8 @@ __all__ = ["Office", "Watch"]
 T = TypeVar("T")
 _KEPT_SECONDS = 1.0
 """How old a count of the batch's tasks may be, when nothing is known to have changed."""
-_KNOWN = 10_000
-"""Leases and tasks whose unchanging part is remembered: a rater's next request is about the same ones."""
+_KNOWN = 1000
+"""Leases and tasks whose unchanging part is remembered: a rater's next request is about the same one, so that a few a rater do."""
 _MANY = 5000
 """Tasks in a batch beyond which a count is kept that long whatever happens: it takes too long to be made for each submission."""
 
@@ -55,8 +55,8 @@ class Office:
         self._task = functools.lru_cache(maxsize=_KNOWN)(self.task)
         self._given = functools.lru_cache(maxsize=_KNOWN)(self._was_given)
         self.window = functools.lru_cache(maxsize=4096)(self._window)
-        self.thumbnail = functools.lru_cache(maxsize=256)(self._thumbnail)
-        self.shown_arrays = functools.lru_cache(maxsize=32)(self._shown_arrays)
+        self.thumbnail = functools.lru_cache(maxsize=64)(self._thumbnail)
+        self.shown_arrays = functools.lru_cache(maxsize=8)(self._shown_arrays)
         self._progress: Brief[tuple[Progress, str]] = Brief(
             lambda: (desk.ledger.progress(campaign), watch.status()), seconds=_KEPT_SECONDS, clock=time.monotonic
         )
