@@ -66,8 +66,8 @@ class DcanResNet:
 
     `width` multiplies the channels (64 in the first stage at 1.0), `stem_stride` is 4 in the paper (a strided 7-wide
     convolution, then pooling); 2 or 1 keep fine detail of small images. Dropout precedes each residual block of the
-    stages from `dropout_from` (1 to 4; 1 in the paper) on. `weights` names a local safetensors file with encoder
-    weights to start from (a checkpoint of the same encoder is one), `weights_sha256` (hex) what it must hash to.
+    stages from `dropout_from` (1 to 4; 1 in the paper) on. `weights` names a safetensors file with encoder weights to
+    start from, local or by ``https://`` (a checkpoint of the same encoder is one), `weights_sha256` (hex) what it must hash to.
 
     Raises:
         InvalidValue: when a field is out of range.

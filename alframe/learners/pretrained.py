@@ -1,4 +1,4 @@
-"""Encoder weights to start from: a local safetensors file, checked against its hash."""
+"""Encoder weights to start from: a safetensors file, local or on the web, checked against its hash."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from alframe.errors import InvalidValue
+from alframe.fetching import cached, is_url
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
 
 __all__ = ["load_encoder"]
@@ -21,13 +22,15 @@ SHOWN = 3
 def load_encoder(module: DcanResNetModule, path: str, sha256: str) -> None:
     """Replace the stem and the stages of `module`, in place, by those of a file; its other tensors (heads) are left aside.
 
-    A checkpoint of alframe with the same encoder is such a file.
+    A checkpoint of alframe with the same encoder is such a file. An address (``https://…``) is fetched once and kept in the
+    cache (:func:`alframe.fetching.cached`).
 
     Raises:
         InvalidValue: when the file is absent, has another hash, is no safetensors file, or does not hold exactly this
         encoder.
+        NotFound, ArtifactDamaged, StoreUnavailable: when the file of an address cannot be had.
     """
-    file = Path(path).expanduser()
+    file = cached(path, sha256) if is_url(path) else Path(path).expanduser()
     if not file.is_file():
         raise InvalidValue(f"encoder weights: expected a safetensors file at {file}, found none")
     data = file.read_bytes()

@@ -15,6 +15,7 @@ from alframe.learners import DcanResNet, MCDropout, Training
 from alframe.learners.nets.dcan_resnet import DcanResNetModule
 from alframe.learners.pretrained import load_encoder
 from alframe.testing.contracts.learner import blob_pool, fit_task
+from alframe.testing.web import Site, served
 
 NETWORK = DcanResNet(width=0.125, stem_stride=1)
 STEP = Training(steps=1, batch_size=1, patch=(16, 16), learning_rate=1e-9, weight_decay=0)
@@ -38,6 +39,20 @@ def test_the_encoder_is_taken_and_the_heads_are_not(tmp_path: Path) -> None:
         pairs = zip(getattr(source, part).parameters(), getattr(target, part).parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
     assert all(torch.equal(a, b) for a, b in zip(heads, target.heads.parameters(), strict=True))
+
+
+def test_weights_of_an_address_are_those_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALFRAME_CACHE", str(tmp_path))
+    source = module()
+    data = save(source.state_dict())
+    with served(Site(data, cuts=[200_000])) as site:
+        network = replace(NETWORK, weights=site.url, weights_sha256=hashlib.sha256(data).hexdigest())
+        for _ in range(2):
+            weights = load(MCDropout(network=network, training=STEP).fit(fit_task(blob_pool())).weights)
+            torch.testing.assert_close(
+                weights["stages.0.0.residual.0.weight"], source.state_dict()["stages.0.0.residual.0.weight"]
+            )
+    assert len(site.asked) <= 2
 
 
 def test_training_starts_from_a_checkpoint_of_another_campaign(tmp_path: Path) -> None:
