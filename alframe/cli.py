@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alframe import __version__, cli_cluster, cli_evaluation, cli_integrity, cli_labelling, cli_serving
+from alframe import __version__, cli_cluster, cli_datasets, cli_evaluation, cli_integrity, cli_labelling, cli_serving
 from alframe.cli_common import File, Json, console, emit, say, watched
 from alframe.errors import (
     AlframeError,
@@ -48,6 +48,7 @@ app = typer.Typer(
 plugins_app = typer.Typer(help="Plug-ins: strategies, learners, oracles and readers.", no_args_is_help=True)
 database_app = typer.Typer(help="The SQL ledger.", no_args_is_help=True)
 app.add_typer(cli_cluster.app)
+app.add_typer(cli_datasets.app)
 app.add_typer(cli_evaluation.app)
 app.add_typer(cli_integrity.app)
 app.add_typer(cli_serving.label_app, name="label")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import string
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ __all__ = ["cached", "fetch", "is_url"]
 
 _PIECE = 1 << 16
 """What is written at a time; at most as much is lost when a connection ends."""
+_DIGITS = {"sha256": 64, "md5": 32}
 _SECONDS = 30.0
 """For a connection, and between two pieces."""
 _PAUSES = (0.5, 2.0, 5.0)
@@ -40,34 +42,36 @@ def cached(url: str, sha256: str) -> Path:
     folder = Path(os.environ.get("ALFRAME_CACHE") or Path(root) / "alframe")
     target = folder / sha256.lower()
     if not target.is_file():
-        fetch(url, target, sha256)
+        fetch(url, target, f"sha256:{sha256}")
     return target
 
 
-def fetch(url: str, target: Path, sha256: str, *, pauses: tuple[float, ...] = _PAUSES) -> None:
-    """Bring the file at `url` to `target`, which appears once all its bytes are there and have the hash `sha256`.
+def fetch(url: str, target: Path, digest: str, *, pauses: tuple[float, ...] = _PAUSES) -> None:
+    """Bring the file at `url` to `target`, which appears once all its bytes are there and have the hash `digest`
+    (``sha256:`` or ``md5:`` and hex digits; nothing for a file whose hash nobody published).
 
     What came before a connection ended stays beside it (``.part``) and is gone on from, in this call or in a later one. Two
     processes that want the same file fetch it once.
 
     Raises:
-        InvalidValue: for an address that is not one, or that holds a password.
+        InvalidValue: for an address that is not one or that holds a password, and for a digest that is not one.
         NotFound: when the server has no such file (404, 410), or refuses it.
         ArtifactDamaged: when the file has another hash; nothing of it is kept.
         StoreUnavailable: when the server cannot be reached or does not bring it to its end; says how far it came.
     """
     _check(url)
+    kind, wanted = _parsed(digest)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with _alone(target.with_name(target.name + ".lock")):
         if target.is_file():
             return
         _complete(url, part, pauses)
-        found = _sha256(part)
-        if found != sha256.lower():
+        found = _hash(part, kind) if kind else ""
+        if found != wanted:
             part.unlink()
             raise ArtifactDamaged(
-                f"{url} should have SHA-256 {sha256.lower()}, it has {found}; is it another file, or the hash another one's?"
+                f"{url} should have {kind}:{wanted}, it has {kind}:{found}; is it another file, or the digest another one's?"
             )
         part.replace(target)
         _sync(target.parent)
@@ -146,9 +150,17 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _sha256(path: Path) -> str:
+def _parsed(digest: str) -> tuple[str, str]:
+    """Kind and hex digits. Raises InvalidValue."""
+    kind, _, digits = digest.lower().partition(":")
+    if digest and (len(digits) != _DIGITS.get(kind) or set(digits) - set(string.hexdigits)):
+        raise InvalidValue(f"expected a digest like sha256:9f86… (64 hex digits) or md5:098f… (32), got {digest!r}")
+    return kind, digits
+
+
+def _hash(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -20,7 +20,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 def get(site: Site, target: Path, tries: int = 3) -> None:
-    fetch(site.url, target, SHA256, pauses=(0.0,) * tries)
+    fetch(site.url, target, f"sha256:{SHA256}", pauses=(0.0,) * tries)
 
 
 @given(cuts=st.lists(st.integers(0, len(DATA)), max_size=3), ranges=st.booleans())
@@ -54,7 +54,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(tmp_path: Path) -> None:
 
 
 def test_another_file_is_refused_and_nothing_of_it_kept(tmp_path: Path) -> None:
-    refused = pytest.raises(ArtifactDamaged, match=f"should have SHA-256 {SHA256}, it has")
+    refused = pytest.raises(ArtifactDamaged, match=f"should have sha256:{SHA256}, it has")
     with served(Site(b"something else")) as site, refused:
         get(site, tmp_path / "file")
     assert [one.name for one in tmp_path.iterdir()] == ["file.lock"]
@@ -88,7 +88,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_what_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidValue) as found:
-        fetch(url, tmp_path / "file", SHA256)
+        fetch(url, tmp_path / "file", f"sha256:{SHA256}")
     assert "secret" not in str(found.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -114,3 +114,18 @@ def test_the_cache_is_where_users_expect_it(tmp_path: Path, monkeypatch: pytest.
         assert cached(site.url, SHA256.upper()) == tmp_path / "alframe" / SHA256
         assert cached(site.url, SHA256) == tmp_path / "alframe" / SHA256
     assert len(site.asked) == 1
+
+
+def test_md5_and_no_digest_at_all(tmp_path: Path) -> None:
+    with served(Site(DATA)) as site:
+        fetch(site.url, tmp_path / "one", f"md5:{hashlib.md5(DATA).hexdigest().upper()}")
+        fetch(site.url, tmp_path / "two", "")
+        with pytest.raises(ArtifactDamaged, match="md5:"):
+            fetch(site.url, tmp_path / "three", "md5:" + 32 * "0")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("digest", ["sha256:", "sha256:12", "md5:" + 32 * "g", "sha1:" + 40 * "0", 64 * "0"])
+def test_what_is_no_digest_is_refused(tmp_path: Path, digest: str) -> None:
+    with pytest.raises(InvalidValue, match="expected a digest"):
+        fetch("https://example.org/x", tmp_path / "file", digest)

@@ -23,13 +23,14 @@ HEAVY = {
         "cli.py",
         "cli_cluster.py",
         "cli_common.py",
+        "cli_datasets.py",
         "cli_evaluation.py",
         "cli_integrity.py",
         "cli_labelling.py",
         "cli_serving.py",
     ),
     "torch": ("learners", "workers.py"),  # workers asks whether there is a GPU
-    "monai": ("learners",),
+    "monai": ("learners", "datasets.py"),  # datasets reads its catalogue
     "fastapi": ("annotator",),
     "starlette": ("annotator",),
     "uvicorn": ("annotator",),

@@ -15,8 +15,9 @@ import numpy as np
 from alframe import seeding
 from alframe.composition import CommittedLabels
 from alframe.errors import NotFound
+from alframe.folders import appearing
 from alframe.ports import Artifacts, Ledger, Pool, Predictor
-from alframe.report.maps import MAP_FORMATS, MAX_BYTES, ItemMap, MapFormat, appearing, known_format, write_maps
+from alframe.report.maps import MAP_FORMATS, MAX_BYTES, ItemMap, MapFormat, known_format, write_maps
 from alframe.types import LabelMap
 
 __all__ = ["MAP_FORMATS", "MODEL_FORMATS", "MapFormat", "ModelFormat", "labels", "model", "predictions", "scores"]

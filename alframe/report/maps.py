@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from alframe.errors import ConflictError, InvalidValue
+from alframe.errors import InvalidValue
+from alframe.folders import appearing
 from alframe.report import rle
 from alframe.types import ItemInfo, LabelMap
 
-__all__ = ["MAP_FORMATS", "MAX_BYTES", "ItemMap", "MapFormat", "appearing", "file_names", "known_format", "write_maps"]
+__all__ = ["MAP_FORMATS", "MAX_BYTES", "ItemMap", "MapFormat", "file_names", "known_format", "write_maps"]
 
 MapFormat = Literal["png", "tiff", "nifti", "coco"]
 MAP_FORMATS: tuple[MapFormat, ...] = ("png", "tiff", "nifti", "coco")
@@ -178,18 +176,3 @@ def file_names(items: Sequence[str]) -> dict[str, str]:
         taken.add(f"{name.lower()}_instances")
         names[item] = name
     return names
-
-
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A temporary sibling that takes the name `folder` when the block succeeds, and vanishes when it fails."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConflictError(f"{folder} exists and is not an empty folder; choose another one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
