@@ -30,10 +30,11 @@ def label_serve(
     Example: `alframe label serve glands.yaml --port 8000`
     """
     from alframe import compose, config
-    from alframe.annotator import Serving, announced, create_app
+    from alframe.annotator import Serving, announced, create_app, heap
 
     serving = Serving(host=host, port=port, certificate=tls_cert, key=tls_key, proxy=behind_proxy)
     settings = config.load(file)
+    heap.share()  # before any thread begins
     office = compose.open_office(settings, serving.door)
 
     def ready(url: str) -> None:

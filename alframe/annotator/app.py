@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from alframe.annotator import problems
+from alframe.annotator import heap, problems
 from alframe.annotator.caller import cookie_name
 from alframe.annotator.gate import Gate
 from alframe.annotator.incoming import InviteIn, SubmissionIn
@@ -84,6 +84,7 @@ def _api(office: Office) -> FastAPI:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         gc.collect()
         gc.freeze()  # what was loaded stays for good; looking through it all would stop the server for 0.1 s now and then
+        heap.give_back()
         yield
         office.close()
 
