@@ -28,6 +28,7 @@ FLAGS = {
     "alframe report": ["FILE...", "--output", "--json"],
     "alframe export": ["FILE", "KIND", "--output", "--format", "--split", "--json"],
     "alframe submit": ["FILE", "--address", "--wait", "--detach", "--job", "--json"],
+    "alframe download": ["SOURCE", "--to", "--digest", "--json"],
     "alframe evaluate": ["FILE...", "--round", "--checkpoint", "--split", "--output", "--json"],
     "alframe fsck": ["FILE", "--repair", "--grace", "--json"],
     "alframe replay": ["FILE", "--metrics", "--json"],
