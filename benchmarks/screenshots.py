@@ -46,6 +46,7 @@ PEOPLE = {
     "Dr. Weber": Habits(shift=2.5, wobble=2.5, split=0.05),
 }
 LATE = "Dr. Weber"
+BRUSH = 7
 MOST_BYTES = 250 * 1024
 
 
@@ -110,8 +111,20 @@ def rounds(settings: Config, finished: int) -> None:
                 # in the last round one of them has only begun: half of the tasks have all their labels
                 begun = number == finished and rater.who.rater == LATE
                 rater.work(settings.name, 3 if begun else 10_000)
+                if begun:
+                    stop_at_a_suggestion(rater, settings.name)
             if number < finished:
                 decide(desk, pool, settings.name)
+
+
+def stop_at_a_suggestion(rater: ScriptedRater, campaign: str) -> None:
+    """Label on until the task in hand shows what the model suggests; which tasks are blind depends on what was asked for."""
+    while (given := rater.desk.claim(rater.who, campaign)) is not None and rater.desk.prefill(given.task) is None:
+        rater.turn(campaign)
+    if given is None:
+        raise SystemExit(
+            f"expected a task with a suggestion for {rater.who.rater}, got none: all that is left is blind"
+        )
 
 
 def fault(shown: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[int, NDArray[np.bool_]]:
@@ -145,6 +158,15 @@ def correct(page: Page, wrong: NDArray[np.bool_], size: int) -> None:
         page.mouse.up()
 
 
+def thinner_brush(page: Page) -> int:
+    """Take a brush of `BRUSH` pixels or less; its size, which the page shows a moment after the key."""
+    shown = page.locator(".slider", has_text="Brush").locator("output")
+    while (size := int((said := shown.inner_text()).split()[0])) > BRUSH:
+        page.keyboard.press("[")
+        page.wait_for_function("([output, old]) => output.innerText !== old", arg=[shown.element_handle(), said])
+    return size
+
+
 def labelling(page: Page, settings: Config) -> None:
     """A task with a suggestion, half corrected."""
     page.locator(".bench .stage").wait_for()
@@ -157,14 +179,12 @@ def labelling(page: Page, settings: Config) -> None:
             if any(lease.state.value == "active" for lease in desk.ledger.leases(task.id, LATE))
         ]
         shown = desk.prefill(task)
+        assert shown is not None
         truth = pool.truth(task.item).crop(task.box).classes
-    for _ in range(6):
-        page.keyboard.press("[")
-    size = int(page.locator(".slider", has_text="Brush").locator("output").inner_text().split()[0])
-    if shown is not None:
-        value, wrong = fault(shown["classes"], truth)
-        page.keyboard.press(str(value))
-        correct(page, wrong, size)
+    size = thinner_brush(page)
+    value, wrong = fault(shown["classes"], truth)
+    page.keyboard.press(str(value))
+    correct(page, wrong, size)
     page.locator(".saved[data-state=saved]").wait_for()
     page.wait_for_timeout(400)
 
