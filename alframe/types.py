@@ -28,6 +28,7 @@ __all__ = [
     "Candidates",
     "Compute",
     "Confusion",
+    "Intensities",
     "ItemInfo",
     "LabelMap",
     "Metric",
@@ -173,6 +174,19 @@ class ItemInfo:
     def size(self) -> int:
         """Number of pixels or voxels."""
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intensities:
+    """The values that one channel of an item has, in the image's own units: the least, the 1st and 99th percentile, the greatest.
+
+    Of an item without a finite value all four are 0.
+    """
+
+    minimum: float
+    low: float
+    high: float
+    maximum: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,7 +6,8 @@ raters are connections of this process. Each claims a task, looks at it, saves a
 
 - ``working``: raters take a few seconds a task (much faster than people), so that requests come at any time;
 - ``rush``: all raters claim at the same moment, again and again, as when a round opens;
-- ``flat out``: nobody ever pauses, so that the server is never idle.
+- ``flat out``: nobody ever pauses, so that the server is never idle;
+- ``volumes``: a rush as ever, at a server that was just started and has not seen any of the grey volumes that it hands out.
 
 No task may be given to two raters. The full run writes docs/results/annotator.md.
 """
@@ -23,9 +24,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ import uvloop
 from alframe import compose, config
 from alframe.errors import NotFound
 from alframe.labelling import NewTask, Roster, verify
+from alframe.ports import PoolItem
 from alframe.storage import write_pool
 from alframe.testing.annotating import submission
 from alframe.testing.http import Answer, Connection
@@ -46,6 +48,7 @@ from alframe.types import Box
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "annotator.md"
 LIMIT_MS = 50.0
 ITEMS, SIDE, WINDOW = 64, 512, 64
+VOLUME = (64, 192, 192)
 CAMPAIGN = """\
 name: load
 workdir: work
@@ -69,6 +72,8 @@ class Load:
     pause: float = 1.0
     rushes: int = 40
     flat_seconds: float = 20.0
+    volumes: int = 0
+    """Grey volumes in the pool, instead of images in colour."""
 
 
 @dataclass
@@ -82,40 +87,54 @@ class Seen:
     seconds: float = 0.0
 
 
+def items(load: Load) -> list[PoolItem]:
+    """What is in the pool: noise."""
+    rng = np.random.default_rng(1)
+    if load.volumes:
+        shape = (1, *VOLUME)
+        return [pool_item(f"scan-{n:03d}", rng.integers(-1000, 2000, shape, np.int16)) for n in range(load.volumes)]
+    return [pool_item(f"slide-{n:03d}", rng.integers(0, 256, (3, SIDE, SIDE), np.uint8)) for n in range(ITEMS)]
+
+
+def boxes(load: Load) -> Iterator[tuple[str, Box]]:
+    """An item and a region of it for each task; neighbouring tasks are of different items."""
+    for n in range(load.tasks):
+        if load.volumes:
+            turn, which = divmod(n, load.volumes)
+            corner = (turn % VOLUME[0], 0, 0)
+            yield f"scan-{which:03d}", Box(start=corner, stop=(corner[0] + 1, WINDOW, WINDOW))
+        else:
+            y, x = divmod(n // ITEMS, SIDE - WINDOW)
+            y %= SIDE - WINDOW
+            yield f"slide-{n % ITEMS:03d}", Box(start=(y, x), stop=(y + WINDOW, x + WINDOW))
+
+
 def prepare(folder: Path, ledger: str, load: Load) -> tuple[Path, list[str]]:
     """A campaign with an ingested pool and its tasks asked; the raters' tokens."""
     path = folder / "load.yaml"
     path.write_text(CAMPAIGN.format(ledger=ledger, window=WINDOW))
     settings = config.load(path)
     settings.workdir_path.mkdir()
-    rng = np.random.default_rng(1)
-    items = [pool_item(f"slide-{n:03d}", rng.integers(0, 256, (3, SIDE, SIDE), np.uint8)) for n in range(ITEMS)]
-    write_pool(settings.pool_path, items, classes=("background", "gland"))
+    write_pool(settings.pool_path, items(load), classes=("background", "gland"))
     desk = compose.open_desk(settings)
     with desk.ledger:
-        arrays: dict[str, Any] = {
-            "classes": np.zeros((WINDOW, WINDOW), np.uint8),
-            "uncertainty": np.ones((WINDOW, WINDOW), np.float16),
-        }
+        shape = (1, WINDOW, WINDOW) if load.volumes else (WINDOW, WINDOW)
+        arrays: dict[str, Any] = {"classes": np.zeros(shape, np.uint8), "uncertainty": np.ones(shape, np.float16)}
         shown = [
             desk.artifacts.put_arrays("prefill", arrays | {"mean": np.full((1,), n, np.float32)}) for n in range(64)
         ]
-        tasks = []
-        for n in range(load.tasks):
-            y, x = divmod(n // ITEMS, SIDE - WINDOW)
-            box = Box(start=(y % (SIDE - WINDOW), x), stop=(y % (SIDE - WINDOW) + WINDOW, x + WINDOW))
-            item = f"slide-{n % ITEMS:03d}"
-            tasks.append(
-                NewTask(
-                    id=f"{n:032x}",
-                    campaign="load",
-                    item=item,
-                    box=box,
-                    classes=("background", "gland"),
-                    score=1.0 / (1 + n),
-                    prefill=shown[n % 64],
-                )
+        tasks = [
+            NewTask(
+                id=f"{n:032x}",
+                campaign="load",
+                item=item,
+                box=box,
+                classes=("background", "gland"),
+                score=1.0 / (1 + n),
+                prefill=shown[n % 64],
             )
+            for n, (item, box) in enumerate(boxes(load))
+        ]
         desk.ask(tasks)
         roster = Roster(desk.ledger)
         tokens = []
@@ -130,8 +149,6 @@ class Rater:
 
     def __init__(self, name: str, connection: Connection, seen: Seen) -> None:
         self.name, self.send, self.seen = name, connection, seen
-        self._mask = np.zeros((WINDOW, WINDOW), np.uint8)
-        self._mask[5:30, 7:40] = 1
         self._draft = random.Random(name).randbytes(8000)
 
     async def claim(self) -> Any:
@@ -157,7 +174,9 @@ class Rater:
 
     async def hand_in(self, given: Any) -> None:
         """A mask."""
-        body = json.dumps(submission(self._mask, lease=given["lease"]["id"])).encode()
+        mask = np.zeros(given["task"]["shape"], np.uint8)
+        mask[..., 5:30, 7:40] = 1
+        body = json.dumps(submission(mask, lease=given["lease"]["id"])).encode()
         began = time.perf_counter()
         path = f"{BASE}/submissions/{uuid.uuid4()}"
         expect(await self.send("PUT", path, body, {"Content-Type": "application/json"}), 201)
@@ -212,19 +231,19 @@ async def flat_out(raters: list[Rater], load: Load) -> None:
     await asyncio.gather(*map(work, raters))
 
 
-SCENES: dict[str, Callable[[list[Rater], Load], Awaitable[None]]] = {
-    "working": working,
-    "rush": rush,
-    "flat out": flat_out,
-}
+Scenes = Mapping[str, Callable[[list[Rater], Load], Awaitable[None]]]
 
 
-async def play(url: str, tokens: list[str], load: Load) -> dict[str, Seen]:
-    """All scenes in turn, at one server."""
+COLOUR: Scenes = {"working": working, "rush": rush, "flat out": flat_out}
+GREY: Scenes = {"volumes": rush}
+
+
+async def play(url: str, tokens: list[str], load: Load, scenes: Scenes) -> dict[str, Seen]:
+    """Some scenes in turn, at one server."""
     holders: dict[str, str] = {}
     found = {}
     connections = [Connection(url, token) for token in tokens]
-    for name, scene in SCENES.items():
+    for name, scene in scenes.items():
         seen = Seen(holders=holders)
         raters = [Rater(f"rater-{n:02d}", connection, seen) for n, connection in enumerate(connections)]
         for rater in raters:  # nobody measures how connections are made
@@ -253,15 +272,15 @@ def ledgers(given: str | None) -> Iterator[dict[str, str]]:
         yield found
 
 
-def measure(name: str, ledger: str, load: Load) -> list[dict[str, Any]]:
-    """One row a scene."""
+def measure(name: str, ledger: str, load: Load, scenes: Scenes) -> list[dict[str, Any]]:
+    """One row a scene, all at one server."""
     with tempfile.TemporaryDirectory() as temporary:
         path, tokens = prepare(Path(temporary), ledger, load)
         settings = config.load(path)
         server = LabelServer(path, settings.workdir_path)
         server.start()
         try:
-            found = uvloop.run(play(server.url, tokens, load))
+            found = uvloop.run(play(server.url, tokens, load, scenes))
             assert server.process is not None
             memory = resident(server.process.pid)
         finally:
@@ -355,6 +374,8 @@ audit's chain holds (checked at the end of each run).
   with pauses of {load.pause:g} s on average before the draft and before the submission. People are ten times slower and more.
 - *rush*: all {load.raters} raters claim at the same moment, {load.rushes} times.
 - *flat out*: every rater claims and hands in without a pause; the server is never idle, and the time is that of the queue.
+- *volumes*: two rushes at a server that has just been started, on {2 * load.raters} grey volumes of
+  {"×".join(map(str, VOLUME))} voxels; each is handed out once.
 
 Claims that arrive together are served by one transaction (see [the decision](../decisions/012-labelling-server.md)), so
 that a rush costs one flush to the disk and not fifty.
@@ -369,11 +390,15 @@ def main() -> None:
     given = parser.parse_args()
     quick = Load(tasks=2000, raters=10, working_seconds=5, pause=0.2, rushes=10, flat_seconds=3)
     load = quick if given.quick else Load()
+    # every volume is handed out once
+    volumes = replace(load, tasks=2 * load.raters, volumes=2 * load.raters, rushes=2)
     rows: list[dict[str, Any]] = []
     before = os.getloadavg()[0]
     with ledgers(given.ledger) as databases:
         for name, url in databases.items():
-            rows += measure(name, url, load)
+            rows += measure(name, url, load, COLOUR)
+        if given.ledger is None:
+            rows += measure("SQLite", databases["SQLite"], volumes, GREY)
     print(table(rows))
     print(json.dumps({"benchmark": "annotator", "tasks": load.tasks, "raters": load.raters, "rows": rows}))
     if not given.quick and given.ledger is None:

@@ -37,7 +37,19 @@ from alframe.storage import FileArtifacts, SqlLedger
 from alframe.strategies import Random, Uncertainty
 from alframe.testing.pixel_learner import PixelLearner
 from alframe.testing.postgres import postgres_server
-from alframe.types import Answer, ArtifactRef, Box, Candidates, ItemInfo, LabelMap, Outcome, Phase, Query, Split
+from alframe.types import (
+    Answer,
+    ArtifactRef,
+    Box,
+    Candidates,
+    Intensities,
+    ItemInfo,
+    LabelMap,
+    Outcome,
+    Phase,
+    Query,
+    Split,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "scale.md"
 SHAPE, WINDOW, CHANNELS = (768, 512), 75, 3
@@ -72,6 +84,10 @@ class VirtualPool:
 
     def image(self, item: str, box: Box | None = None) -> NDArray[Any]:
         """There is none."""
+        raise NotFound(f"item {item} of a virtual pool has no pixels")
+
+    def intensities(self, item: str) -> tuple[Intensities, ...]:
+        """There are none."""
         raise NotFound(f"item {item} of a virtual pool has no pixels")
 
     def truth(self, item: str, rater: str | None = None) -> LabelMap:

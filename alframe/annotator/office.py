@@ -54,7 +54,6 @@ class Office:
         self._lease = functools.lru_cache(maxsize=_KNOWN)(desk.ledger.lease)
         self._task = functools.lru_cache(maxsize=_KNOWN)(self.task)
         self._given = functools.lru_cache(maxsize=_KNOWN)(self._was_given)
-        self.window = functools.lru_cache(maxsize=4096)(self._window)
         self.thumbnail = functools.lru_cache(maxsize=64)(self._thumbnail)
         self.shown_arrays = functools.lru_cache(maxsize=8)(self._shown_arrays)
         self._progress: Brief[tuple[Progress, str]] = Brief(
@@ -97,6 +96,10 @@ class Office:
         """A task as the page gets it. Raises NotFound when the pool has no such item."""
         return views.task(task, self.pool.info(task.item), self.window(task.item), self.measure)
 
+    def window(self, item: str) -> pictures.Window:
+        """How the values of an item are shown. Raises NotFound."""
+        return pictures.display_window(self.pool.info(item), self.pool.intensities(item))
+
     def assignment(self, given: Assignment) -> dict[str, Any]:
         """An assignment as the page gets it."""
         return views.assignment(given, self.shown(given.task))
@@ -126,9 +129,6 @@ class Office:
         """Raises Forbidden, which is not remembered."""
         if not self.desk.ledger.leases(task, rater):
             raise Forbidden(f"task {task} was not given to {rater}")
-
-    def _window(self, item: str) -> pictures.Window:
-        return pictures.display_window(self.pool, self.pool.info(item))
 
     def _thumbnail(self, item: str, task: str, number: int) -> bytes:
         info = self.pool.info(item)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alframe.ports import Pool
-from alframe.types import Box, ItemInfo
+from alframe.types import Box, Intensities, ItemInfo
 
 __all__ = [
     "THUMBNAIL",
@@ -30,7 +31,6 @@ __all__ = [
 
 THUMBNAIL = 512
 """Pixels of the longer side of a thumbnail, at most."""
-_SAMPLES, _PLANES = 1_000_000, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,25 +48,17 @@ def is_rgb(info: ItemInfo) -> bool:
     return info.channels == 3
 
 
-def display_window(pool: Pool, info: ItemInfo) -> Window:
-    """The window of an item: all of 8-bit colour, else percentiles of the first channel of at most 16 planes."""
+def display_window(info: ItemInfo, channels: Sequence[Intensities]) -> Window:
+    """The window of an item: all of 8-bit colour, else from the 1st to the 99th percentile of what is shown of its channels."""
+    shown = channels[:3] if is_rgb(info) else channels[:1]
     if is_rgb(info) and info.dtype == "uint8":
         return Window(low=0.0, high=255.0, min=0.0, max=255.0)
-    planes = [pool.image(info.id, box)[: 3 if is_rgb(info) else 1] for box in _spread(info.shape)]
-    values = np.concatenate([plane.ravel()[:: max(1, plane.size * len(planes) // _SAMPLES)] for plane in planes])
-    finite = values[np.isfinite(values)].astype(np.float64)
-    if finite.size == 0:
-        return Window(low=0.0, high=1.0, min=0.0, max=1.0)
-    low, high = np.percentile(finite, (1, 99))
-    return Window(low=float(low), high=float(high), min=float(finite.min()), max=float(finite.max()))
-
-
-def _spread(shape: tuple[int, ...]) -> list[Box]:
-    """The item as planes: itself, or evenly spaced slices of a volume."""
-    if len(shape) == 2:
-        return [Box.whole(shape)]
-    chosen = sorted({round(z) for z in np.linspace(0, shape[0] - 1, min(_PLANES, shape[0]))})
-    return [Box(start=(z, 0, 0), stop=(z + 1, *shape[1:])) for z in chosen]
+    return Window(
+        low=min(one.low for one in shown),
+        high=max(one.high for one in shown),
+        min=min(one.minimum for one in shown),
+        max=max(one.maximum for one in shown),
+    )
 
 
 def plane_box(box: Box, number: int) -> Box:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from alframe.types import ArtifactRef, Box, ItemInfo, LabelMap, Split
+from alframe.types import ArtifactRef, Box, Intensities, ItemInfo, LabelMap, Split
 
 __all__ = ["Artifacts", "ItemArrays", "Labels", "Pool", "PoolItem", "StoredFile", "Upkeep"]
 
@@ -52,6 +52,9 @@ class Pool(Protocol):
 
         Raises NotFound, or ArtifactDamaged when a chunk is missing or its checksum differs.
         """
+
+    def intensities(self, item: str) -> tuple[Intensities, ...]:
+        """The range of values of each channel of an item, known since ingest: no pixel is read. Raises NotFound."""
 
     def truth(self, item: str, rater: str | None = None) -> LabelMap:
         """Ingested truth of one rater (None = the first one). Visible to simulated oracles and to validation/test only.

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from alframe.errors import DataError, Problem
 from alframe.ports import ItemArrays
-from alframe.types import UNANNOTATED, ItemInfo, Split
+from alframe.types import UNANNOTATED, Intensities, ItemInfo, Split
 
-__all__ = ["array_hash", "canonical", "check_arrays", "check_infos", "describe", "info_of", "manifest_hash"]
+__all__ = ["array_hash", "canonical", "check_arrays", "check_infos", "describe", "info_of", "manifest_hash", "measured"]
 
 
 def canonical(value: Any) -> bytes:
@@ -32,6 +32,23 @@ def array_hash(array: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode())
     digest.update(little.data.cast("B") if little.size else b"")
     return digest.hexdigest()
+
+
+_SAMPLES = 100_000
+
+
+def measured(image: NDArray[Any]) -> tuple[Intensities, ...]:
+    """The range of each channel of an `image` (C, S). Percentiles are of at most 100,000 values, evenly spaced in C order."""
+    return tuple(_range(channel.ravel()) for channel in image)
+
+
+def _range(values: NDArray[Any]) -> Intensities:
+    finite = values if values.dtype.kind != "f" else values[np.isfinite(values)]
+    if not finite.size:
+        return Intensities(minimum=0.0, low=0.0, high=0.0, maximum=0.0)
+    spaced = finite[:: -(-finite.size // _SAMPLES)]
+    low, high = np.percentile(spaced.astype(np.float64), (1, 99))
+    return Intensities(minimum=float(finite.min()), low=float(low), high=float(high), maximum=float(finite.max()))
 
 
 def describe(info: ItemInfo, arrays: ItemArrays) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from alframe.failpoints import reach
 from alframe.ports import ItemArrays, PoolItem
 from alframe.storage.durable import fsync_folder, make_folders, write_file
 from alframe.storage.objects import ObjectFolder
-from alframe.storage.pool_manifest import canonical, check_arrays, check_infos, describe, manifest_hash
+from alframe.storage.pool_manifest import canonical, check_arrays, check_infos, describe, manifest_hash, measured
 from alframe.storage.pool_zarr import FORMAT, MANIFEST, Place, ZarrPool, place_of
 
 __all__ = ["chunk_shape", "write_pool"]
@@ -69,8 +70,8 @@ def write_pool(
     with _claimed(target.with_name(f".{target.name}.ingest")) as folder:
         if target.exists():  # another process finished while this one waited its turn
             return _same_pool(target, ordered, classes, progress)
-        entries, names = _write_items(LocalStore(folder), ordered, classes, progress)
-        document = _manifest(classes, entries, names, _make_durable(folder))
+        entries, found = _write_items(LocalStore(folder), ordered, classes, progress)
+        document = _manifest(classes, entries, found, _make_durable(folder))
         write_file(folder / MANIFEST, document, lambda step: reach(f"ingest.manifest.{step}"))
         folder.rename(target)
         reach("ingest.renamed")
@@ -105,13 +106,13 @@ def _write_objects(
     store = _HashedStore(folder)
     written = False
     try:
-        entries, names = _write_items(store, items, classes, progress)
+        entries, found = _write_items(store, items, classes, progress)
         written = True
     finally:
         if not written:
             with suppress(StoreUnavailable):  # the first error is the one to tell
                 _clear(folder)
-    document = _manifest(classes, entries, names, store.hashes, data=data)
+    document = _manifest(classes, entries, found, store.hashes, data=data)
     reach("ingest.manifest.before_write")
     there = target.create(MANIFEST, document)
     reach("ingest.manifest.after_write")
@@ -129,7 +130,7 @@ def _clear(folder: ObjectFolder) -> None:
 def _manifest(
     classes: Sequence[str],
     entries: Sequence[dict[str, Any]],
-    names: dict[str, str],
+    found: dict[str, dict[str, Any]],
     files: dict[str, str],
     **place: str,
 ) -> bytes:
@@ -138,7 +139,7 @@ def _manifest(
         "manifest_hash": manifest_hash(classes, entries),
         "classes": list(classes),
         "items": entries,
-        "names": names,
+        **found,
         "files": files,
         **place,
     }
@@ -202,10 +203,12 @@ def _empty(folder: Path) -> None:
 
 def _write_items(
     store: Store, items: Sequence[PoolItem], classes: Sequence[str], progress: Progress | None
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Write all arrays; returns what identifies the items, and what else is known of them: ``names`` and ``intensities``."""
     root = zarr.create_group(store=store, zarr_format=3, attributes={"classes": list(classes)})
     entries = []
-    names = {}
+    names: dict[str, Any] = {}
+    intensities: dict[str, Any] = {}
     for index, item in enumerate(items, start=1):
         arrays = item.load()
         check_arrays(item.info, arrays, classes)
@@ -215,10 +218,11 @@ def _write_items(
             _write_array(group, kind, array)
         entries.append(describe(item.info, arrays))
         names[item.info.id] = name
+        intensities[item.info.id] = [astuple(channel) for channel in measured(arrays.image)]
         reach("ingest.item")
         if progress is not None:
             progress(index, len(items))
-    return entries, names
+    return entries, {"names": names, "intensities": intensities}
 
 
 def _layers(arrays: ItemArrays) -> dict[str, NDArray[Any]]:

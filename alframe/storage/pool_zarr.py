@@ -2,7 +2,8 @@
 
 Layout: ``manifest.json`` and, for the n-th item, the arrays ``i00000n/image`` (C, S) in the image's own dtype,
 ``i00000n/classes`` (R, S; uint8, one layer a rater) and ``i00000n/instances`` (R, S; int32). Names are generated, so
-that ids never become paths. A chunk is a whole image where it is small, a tile otherwise; zstd with its checksum.
+that ids never become paths. The manifest also holds the range of values of each channel, for whoever shows or scales images
+without reading all of them. A chunk is a whole image where it is small, a tile otherwise; zstd with its checksum.
 
 In an object store the arrays are below one prefix with a random name, which the manifest names: it is published last, by
 a put on the condition that there is none.
@@ -36,12 +37,12 @@ from alframe.errors import ArtifactDamaged, InvalidValue, NotFound
 from alframe.storage.locations import locate
 from alframe.storage.objects import ObjectFolder
 from alframe.storage.pool_manifest import canonical, info_of, manifest_hash
-from alframe.types import Box, ItemInfo, LabelMap, Split
+from alframe.types import Box, Intensities, ItemInfo, LabelMap, Split
 
 __all__ = ["FORMAT", "MANIFEST", "Place", "ZarrPool", "place_of"]
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 Place = Path | ObjectFolder
 _NAME = re.compile(r"i[0-9]{6,12}")
 _DATA = re.compile(r"data-[0-9a-f]{32}")
@@ -99,6 +100,7 @@ class _Opened:
     hash: str
     classes: tuple[str, ...]
     infos: dict[str, ItemInfo]
+    intensities: dict[str, tuple[Intensities, ...]]
     names: dict[str, str]
     store: _VerifiedStore
 
@@ -168,6 +170,15 @@ class ZarrPool:
         index = (slice(None), *(box or Box.whole(info.shape)).slices)
         return np.asarray(self._array(item, "image")[index])
 
+    def intensities(self, item: str) -> tuple[Intensities, ...]:
+        """The range of values of each channel, as it was measured at ingest.
+
+        Raises:
+            NotFound: when the pool has no such item.
+        """
+        self.info(item)
+        return self._open().intensities[item]
+
     def truth(self, item: str, rater: str | None = None) -> LabelMap:
         """Ingested truth of one rater (None = the first one).
 
@@ -223,6 +234,13 @@ class ZarrPool:
             return self._state
 
 
+def _intensities(four: list[float]) -> Intensities:
+    minimum, low, high, maximum = map(float, four)
+    if not -math.inf < minimum <= low <= high <= maximum < math.inf:
+        raise ValueError(f"expected four finite numbers in ascending order, got {four}")
+    return Intensities(minimum=minimum, low=low, high=high, maximum=maximum)
+
+
 class _OtherFormat(InvalidValue):
     """A sound manifest of another version of alframe."""
 
@@ -235,7 +253,7 @@ def _read_manifest(place: Place) -> _Opened:
         return _opened(place, text)
     except _OtherFormat:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ArtifactDamaged(f"{place}/{MANIFEST} cannot be read: {type(error).__name__} {error}") from error
 
 
@@ -249,7 +267,11 @@ def _opened(place: Place, text: bytes) -> _Opened:
     entries = body["items"]
     infos = {entry["id"]: info_of(entry) for entry in entries}
     names, files = dict(body["names"]), dict(body["files"])
-    if manifest_hash(body["classes"], entries) != body["manifest_hash"] or names.keys() != infos.keys():
+    intensities = {item: tuple(map(_intensities, channels)) for item, channels in body["intensities"].items()}
+    complete = names.keys() == infos.keys() and {n: len(r) for n, r in intensities.items()} == {
+        n: info.channels for n, info in infos.items()
+    }
+    if not complete or manifest_hash(body["classes"], entries) != body["manifest_hash"]:
         raise ArtifactDamaged(f"{place}/{MANIFEST} contradicts itself; restore it or ingest again")
     odd = [name for name in names.values() if not _NAME.fullmatch(name)]
     odd += [key for key in files if ".." in key.split("/") or key.startswith("/")]
@@ -264,6 +286,7 @@ def _opened(place: Place, text: bytes) -> _Opened:
         hash=body["manifest_hash"],
         classes=tuple(body["classes"]),
         infos=infos,
+        intensities=intensities,
         names=names,
         store=_VerifiedStore(data, files),
     )

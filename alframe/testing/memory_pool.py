@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from alframe.errors import ArtifactDamaged, InvalidValue, NotFound
 from alframe.ports import ItemArrays, PoolItem
-from alframe.storage.pool_manifest import check_arrays, check_infos, describe, manifest_hash
-from alframe.types import Box, ItemInfo, LabelMap, Split
+from alframe.storage.pool_manifest import check_arrays, check_infos, describe, manifest_hash, measured
+from alframe.types import Box, Intensities, ItemInfo, LabelMap, Split
 
 __all__ = ["MemoryPool", "pool_item"]
 
@@ -107,6 +107,15 @@ class MemoryPool:
         if not box.within(info.shape):
             raise InvalidValue(f"box {box.start}..{box.stop} leaves item {item} of shape {info.shape}")
         return np.array(self._arrays[item].image[(slice(None), *box.slices)])
+
+    def intensities(self, item: str) -> tuple[Intensities, ...]:
+        """The range of values of each channel.
+
+        Raises:
+            NotFound: when the pool has no such item.
+        """
+        self.info(item)
+        return measured(self._arrays[item].image)
 
     def truth(self, item: str, rater: str | None = None) -> LabelMap:
         """Ingested truth of one rater (None = the first one).

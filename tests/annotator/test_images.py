@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from alframe.storage import write_pool
 from alframe.testing.campaigns import blobs
 from alframe.testing.memory_pool import MemoryPool, pool_item
 
@@ -66,6 +69,19 @@ def test_a_volume_comes_slice_by_slice(serve: Callable[..., Any]) -> None:
         assert picture(served("GET", f"/tasks/task-0/context.png?slice={number}")).shape == (20, 30)
     for number, status in ((7, 404), (-1, 422), ("x", 422)):
         assert served("GET", f"/tasks/task-0/image.png?slice={number}").status_code == status
+
+
+def test_giving_out_a_task_reads_no_pixel(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """Fifty raters who open fifty scans at once would wait for all of them to be read."""
+    values = np.random.default_rng(3).integers(-1000, 3000, (1, 6, 20, 20), np.int16)
+    pool = write_pool(tmp_path / "pool.zarr", [pool_item("scan", values)], classes=("background", "object"))
+    for chunk in (tmp_path / "pool.zarr").glob("i*/image/c*"):
+        shutil.rmtree(chunk) if chunk.is_dir() else chunk.unlink()
+    served = serve(pool, count=1, side=4)
+    image = served.claim()["task"]["image"]
+    assert (image["min"], image["max"]) == (values.min(), values.max())
+    assert (image["low"], image["high"]) == pytest.approx(np.percentile(values, (1, 99)))
+    assert served("GET", "/tasks/task-0/image.png").status_code >= 500
 
 
 def test_what_the_model_says(served: Any) -> None:

@@ -189,7 +189,9 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(max_examples=2 * EXAMPLES)
-@given(key=st.sampled_from(["format", "manifest_hash", "classes", "items", "names", "files"]), value=_json())
+@given(
+    key=st.sampled_from(["format", "manifest_hash", "classes", "items", "names", "intensities", "files"]), value=_json()
+)
 def test_manifests_that_carry_their_hash(pool: Path, key: str, value: object) -> None:
     """Anybody can compute the hash: a manifest is checked all the same."""
     body = json.loads((pool / "manifest.json").read_bytes())["body"] | {key: value}
@@ -199,6 +201,7 @@ def test_manifests_that_carry_their_hash(pool: Path, key: str, value: object) ->
         try:
             for info in ZarrPool(folder).items():
                 ZarrPool(folder).image(info.id)
+                ZarrPool(folder).intensities(info.id)
         except AlframeError:
             return
         assert body["items"] == []
@@ -208,6 +211,19 @@ def test_manifests_that_carry_their_hash(pool: Path, key: str, value: object) ->
 def test_a_manifest_cannot_name_another_folder(pool: Path, tmp_path: Path, name: object) -> None:
     body = json.loads((pool / "manifest.json").read_bytes())["body"]
     body["names"]["zeta"] = name
+    text = canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
+    (tmp_path / "manifest.json").write_bytes(text)
+    with pytest.raises(AlframeError, match="manifest"):
+        ZarrPool(tmp_path).items()
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [[], [[0, 0, 0, 0]] * 3, [[0, 0, 0]] * 2, [[3, 2, 1, 0]] * 2, [["nan"] * 4] * 2, [[0, 0, 0, 10**400]] * 2, None, 7],
+)
+def test_a_manifest_cannot_lie_about_the_form_of_intensities(pool: Path, tmp_path: Path, channels: object) -> None:
+    body = json.loads((pool / "manifest.json").read_bytes())["body"]
+    body["intensities"]["zeta"] = channels
     text = canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
     (tmp_path / "manifest.json").write_bytes(text)
     with pytest.raises(AlframeError, match="manifest"):

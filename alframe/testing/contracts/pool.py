@@ -12,7 +12,7 @@ import pytest
 
 from alframe.errors import DataError, InvalidValue, NotFound
 from alframe.ports import ItemArrays, Pool, PoolItem
-from alframe.types import Box, ItemInfo, LabelMap, Split
+from alframe.types import Box, Intensities, ItemInfo, LabelMap, Split
 
 __all__ = ["CLASSES", "PoolContract", "sample_items"]
 
@@ -109,6 +109,24 @@ class PoolContract:
                 expected = item.load().image[(slice(None), *box.slices)]
                 np.testing.assert_array_equal(pool.image(item.info.id, box), expected)
 
+    def test_intensities_are_those_of_the_pixels(self, pool: Pool, given: tuple[PoolItem, ...]) -> None:
+        for item in given:
+            found = pool.intensities(item.info.id)
+            assert len(found) == item.info.channels
+            for one, channel in zip(found, item.load().image.astype(np.float64), strict=True):
+                assert (one.minimum, one.maximum) == (channel.min(), channel.max())
+                np.testing.assert_allclose((one.low, one.high), np.quantile(channel, (0.01, 0.99)), rtol=1e-12)
+
+    def test_intensities_are_of_finite_values(self, given: tuple[PoolItem, ...]) -> None:
+        whole = given[2].load()
+        image = np.stack([np.full(given[2].info.shape, np.nan, np.float32), whole.image[0]])
+        image[1].flat[::5] = np.inf
+        arrays = ItemArrays(image=image, truth=whole.truth)
+        found = self.make((PoolItem(info=given[2].info, load=lambda: arrays),), CLASSES).intensities(given[2].info.id)
+        assert found[0] == Intensities(minimum=0, low=0, high=0, maximum=0)
+        kept = image[1][np.isfinite(image[1])]
+        assert (found[1].minimum, found[1].maximum) == (kept.min(), kept.max())
+
     def test_a_box_outside_is_refused(self, pool: Pool) -> None:
         shape = pool.info("zeta").shape
         with pytest.raises(InvalidValue, match="zeta"):
@@ -125,6 +143,7 @@ class PoolContract:
         calls: list[Callable[[], object]] = [
             lambda: pool.info("nobody"),
             lambda: pool.image("nobody"),
+            lambda: pool.intensities("nobody"),
             lambda: pool.truth("nobody"),
             lambda: pool.truth("alpha", "anna"),
             lambda: pool.truth("unread"),

@@ -221,6 +221,7 @@ def _manifest(data: bytes) -> None:
     pool = ZarrPool(_pool())
     for info in pool.items():
         pool.image(info.id)
+        pool.intensities(info.id)
 
 
 def _yaml(data: bytes) -> None:
