@@ -1,5 +1,6 @@
 """The pool on disk keeps the contract, notices every kind of damage, and appears whole or not at all."""
 
+import gc
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from alframe.errors import ArtifactDamaged, ConflictError, DataError, InvalidValue, NotFound
 from alframe.failpoints import installed
 from alframe.ports import ItemArrays, Pool, PoolItem
-from alframe.storage import ZarrPool, write_pool
+from alframe.storage import ZarrPool, pool_zarr, write_pool
 from alframe.storage import pool_write as writing
 from alframe.testing.contracts.pool import CLASSES, PoolContract, sample_items
 from alframe.testing.memory_pool import MemoryPool, pool_item
@@ -66,6 +67,20 @@ def test_hash_does_not_depend_on_the_store(tmp_path: Path) -> None:
     items = sample_items(3)
     disk = write_pool(tmp_path / "p", items, classes=CLASSES)
     assert disk.manifest_hash == MemoryPool(items, classes=CLASSES).manifest_hash
+
+
+def test_few_arrays_stay_open(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that scores a pool of a million items does not keep a million handles."""
+    monkeypatch.setattr(pool_zarr, "_HANDLES", 2)
+
+    def handles() -> int:
+        gc.collect()
+        return sum(isinstance(one, zarr.Array) for one in gc.get_objects())
+
+    before, pool = handles(), ZarrPool(written)
+    for info in pool.items():
+        pool.image(info.id)
+    assert handles() - before == 2
 
 
 def test_plain_zarr_reads_it(written: Path) -> None:
