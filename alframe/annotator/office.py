@@ -23,7 +23,7 @@ __all__ = ["Office", "Watch"]
 T = TypeVar("T")
 _KEPT_SECONDS = 1.0
 """How old a count of the batch's tasks may be, when nothing is known to have changed."""
-_KNOWN = 1000
+_KNOWN = 256
 """Leases and tasks whose unchanging part is remembered: a rater's next request is about the same one, so that a few a rater do."""
 _MANY = 5000
 """Tasks in a batch beyond which a count is kept that long whatever happens: it takes too long to be made for each submission."""
