@@ -18,12 +18,27 @@ from alframe.errors import DataError, Problem
 from alframe.ports import ItemArrays
 from alframe.types import UNANNOTATED, Intensities, ItemInfo, Split
 
-__all__ = ["array_hash", "canonical", "check_arrays", "check_infos", "describe", "info_of", "manifest_hash", "measured"]
+__all__ = [
+    "array_hash",
+    "canonical",
+    "check_arrays",
+    "check_infos",
+    "describe",
+    "info_of",
+    "manifest_hash",
+    "measured",
+    "sealed",
+]
 
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def sealed(body: Mapping[str, Any]) -> bytes:
+    """A manifest as it is stored: its body and the SHA-256 (hex) of that."""
+    return canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
 
 
 def array_hash(array: NDArray[Any]) -> str:

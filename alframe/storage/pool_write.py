@@ -32,7 +32,7 @@ from alframe.failpoints import reach
 from alframe.ports import ItemArrays, PoolItem
 from alframe.storage.durable import fsync_folder, make_folders, write_file
 from alframe.storage.objects import ObjectFolder
-from alframe.storage.pool_manifest import canonical, check_arrays, check_infos, describe, manifest_hash, measured
+from alframe.storage.pool_manifest import check_arrays, check_infos, describe, manifest_hash, measured, sealed
 from alframe.storage.pool_zarr import FORMAT, MANIFEST, Place, ZarrPool, place_of
 
 __all__ = ["chunk_shape", "write_pool"]
@@ -143,7 +143,7 @@ def _manifest(
         "files": files,
         **place,
     }
-    return canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
+    return sealed(body)
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:

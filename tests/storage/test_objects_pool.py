@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -17,7 +16,7 @@ from alframe.errors import ArtifactDamaged, ConflictError, DataError, NotFound
 from alframe.ports import Pool, PoolItem
 from alframe.storage import ZarrPool, pool_write, write_pool
 from alframe.storage.objects import ObjectFolder
-from alframe.storage.pool_manifest import canonical
+from alframe.storage.pool_manifest import sealed
 from alframe.storage.pool_zarr import MANIFEST
 from alframe.testing.contracts.pool import CLASSES, PoolContract, sample_items
 
@@ -137,6 +136,6 @@ def test_lost_altered_and_exchanged_chunks_are_seen(folder: ObjectFolder) -> Non
 def test_a_manifest_cannot_point_elsewhere(folder: ObjectFolder, data: str) -> None:
     write_pool(folder.url, sample_items(), classes=CLASSES)
     body = json.loads(folder.read(MANIFEST) or b"")["body"] | {"data": data}
-    folder.overwrite(MANIFEST, canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}))
+    folder.overwrite(MANIFEST, sealed(body))
     with pytest.raises(ArtifactDamaged, match="names the data"):
         ZarrPool(folder.url).items()

@@ -210,11 +210,11 @@ def _manifests() -> list[bytes]:
 def _manifest(data: bytes) -> None:
     """A manifest that carries its hash."""
     from alframe.storage import ZarrPool
-    from alframe.storage.pool_manifest import canonical
+    from alframe.storage.pool_manifest import sealed
 
     try:
         body = json.loads(data)
-        text = canonical({"body": body, "sha256": hashlib.sha256(canonical(body)).hexdigest()})
+        text = sealed(body)
     except (ValueError, RecursionError):
         return
     (_pool() / "manifest.json").write_bytes(text)
