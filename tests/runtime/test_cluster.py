@@ -40,6 +40,16 @@ def until_joined(context, task):
         time.sleep(0.1)
     return here
 
+def all_here(context, task):
+    # no task ends before every node that is left has taken part
+    folder, count = context
+    here = ray.get_runtime_context().get_node_id()
+    (folder / here).touch()
+    ends = time.monotonic() + 120
+    while len(list(folder.iterdir())) < count and time.monotonic() < ends:
+        time.sleep(0.05)
+    return here
+
 def nodes_of(results, count):
     assert sorted(position for position, _ in results) == list(range(count))
     return set(dict(results).values())
@@ -70,7 +80,11 @@ with Nodes(3, cpus=4) as nodes, nodes.environment():
             told["new"] = nodes.add(4)
     told["seen"] = sorted(nodes_of(results, 60))
     told["last"] = sorted({node for _, node in results[-9:]})
-    told["again"] = sorted(nodes_of(list(executor.run("where", where, 0.2, range(12), kind="fit")), 12))
+    present = Path(sys.argv[1]) / "present"
+    present.mkdir()
+    told["again"] = sorted(nodes_of(list(executor.run("where", all_here, (present, 3), range(12))), 12))
+    # small workers of the other kind take the room of these: where, Ray decides
+    told["fit"] = sorted(nodes_of(list(executor.run("where", where, 0.2, range(12), kind="fit")), 12))
     executor.close()
 print(json.dumps(told))
 """
@@ -103,6 +117,7 @@ def test_a_lost_node_costs_no_attempt_and_a_new_one_is_used(told: dict[str, Any]
     assert told["seen"] == sorted([*left, told["killed"]])
     assert set(told["last"]) <= set(left)
     assert told["again"] == left
+    assert set(told["fit"]) <= set(left)
 
 
 def test_an_address_where_no_cluster_is_fails_within_seconds() -> None:
