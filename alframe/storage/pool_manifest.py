@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,8 +62,10 @@ def _range(values: NDArray[Any]) -> Intensities:
     finite = values if values.dtype.kind != "f" else values[np.isfinite(values)]
     if not finite.size:
         return Intensities(minimum=0.0, low=0.0, high=0.0, maximum=0.0)
-    spaced = finite[:: -(-finite.size // _SAMPLES)]
-    low, high = np.percentile(spaced.astype(np.float64), (1, 99))
+    step = -(-finite.size // _SAMPLES)
+    while math.gcd(step, finite.size) > 1:  # a step that divides the width would see a few columns only
+        step += 1
+    low, high = np.percentile(finite[::step].astype(np.float64), (1, 99))
     return Intensities(minimum=float(finite.min()), low=float(low), high=float(high), maximum=float(finite.max()))
 
 

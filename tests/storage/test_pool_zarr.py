@@ -22,6 +22,7 @@ from alframe.failpoints import installed
 from alframe.ports import ItemArrays, Pool, PoolItem
 from alframe.storage import ZarrPool, pool_zarr, write_pool
 from alframe.storage import pool_write as writing
+from alframe.storage.pool_manifest import measured
 from alframe.testing.contracts.pool import CLASSES, PoolContract, sample_items
 from alframe.testing.memory_pool import MemoryPool, pool_item
 from alframe.types import Box, LabelMap
@@ -67,6 +68,12 @@ def test_hash_does_not_depend_on_the_store(tmp_path: Path) -> None:
     items = sample_items(3)
     disk = write_pool(tmp_path / "p", items, classes=CLASSES)
     assert disk.manifest_hash == MemoryPool(items, classes=CLASSES).manifest_hash
+
+
+def test_percentiles_are_not_those_of_one_column() -> None:
+    """100,000 of 5,000,000 values is every 50th: in rows of 50, the same column each time."""
+    (found,) = measured(np.tile(np.arange(50, dtype=np.uint8), (1, 100_000, 1)))
+    assert (found.low, found.high) == (0, 49)
 
 
 def test_few_arrays_stay_open(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
