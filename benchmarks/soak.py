@@ -49,8 +49,8 @@ workdir: work
 data: {{root: data, manifest: manifest.csv, classes: [background, gland], instances: true}}
 learner: {{type: pixels, passes: 2, steps: 15}}
 strategy: {{type: uncertainty, measure: entropy, window: 32, stride: 16}}
-initial: {{queries: 24, strategy: {{type: random, window: 32}}}}
-batch: 24
+initial: {{queries: 96, strategy: {{type: random, window: 32}}}}
+batch: 96
 oracle: {{type: human, repeat_share: 0.05, blind_share: 0.1}}
 budget: {{rounds: 100000}}
 evaluate: {{pool: false}}
@@ -59,7 +59,7 @@ ledger: {ledger}
 """
 PLUGIN = {"alframe.learners": {"pixels": "alframe.testing.pixel_learner:PixelLearner"}}
 CODE = "import sys; from alframe.cli import main; sys.exit(main())"
-RATERS, PACE, SAMPLE_SECONDS, LOOK_SECONDS = 8, 1.2, 10.0, 30.0
+RATERS, PACE, SAMPLE_SECONDS, LOOK_SECONDS = 8, 0.3, 10.0, 30.0
 
 
 @dataclass
@@ -196,7 +196,7 @@ async def play(server: LabelServer, tokens: dict[str, str], pool: Pool, seconds:
 
 def prepare(folder: Path, ledger: str) -> tuple[Path, dict[str, str]]:
     """An ingested campaign, and the raters' tokens."""
-    write_histology(folder / "data", count=500, size=96, seed=2)
+    write_histology(folder / "data", count=2000, size=96, seed=2)
     path = folder / "soak.yaml"
     path.write_text(CAMPAIGN.format(ledger=ledger))
     settings = config.load(path)
