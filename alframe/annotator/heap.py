@@ -11,7 +11,7 @@ import ctypes
 __all__ = ["give_back", "share"]
 
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # mallopt(3)
-_LARGE = 128 * 2**10  # bytes
+_LARGE = 32 * 2**10  # bytes
 
 
 def share() -> None:

@@ -48,7 +48,7 @@ Place = Path | ObjectFolder
 _NAME = re.compile(r"i[0-9]{6,12}")
 _DATA = re.compile(r"data-[0-9a-f]{32}")
 _READERS = 8
-_HANDLES = 1000
+_HANDLES = 256
 """Arrays that stay open: 2 KiB each, and 0.4 ms to open again. A pool may have millions."""
 _CHUNK_BYTES = 2 * 2**30
 
