@@ -36,6 +36,7 @@ __all__ = [
     "Phase",
     "Query",
     "Split",
+    "display_window",
     "query_id",
 ]
 
@@ -187,6 +188,17 @@ class Intensities:
     low: float
     high: float
     maximum: float
+
+
+def display_window(info: ItemInfo, channels: Sequence[Intensities]) -> tuple[float, float]:
+    """What of an item is shown black and what white: all of 8-bit colour, else the 1st and 99th percentile of what is shown.
+
+    Three channels are shown in colour, of any other number the first.
+    """
+    if info.channels == 3 and info.dtype == "uint8":
+        return 0.0, 255.0
+    shown = channels[:3] if info.channels == 3 else channels[:1]
+    return min(one.low for one in shown), max(one.high for one in shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 
 from alframe import seeding
 from alframe.errors import DataError, InvalidValue, Problem
-from alframe.types import Answer, Box, Candidates, LabelMap, Outcome, Phase, query_id
+from alframe.types import (
+    Answer,
+    Box,
+    Candidates,
+    Intensities,
+    ItemInfo,
+    LabelMap,
+    Outcome,
+    Phase,
+    Split,
+    display_window,
+    query_id,
+)
 
 corner = st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(1, 6), st.integers(1, 6))
 
@@ -80,3 +92,15 @@ def test_problems_are_all_told_at_once() -> None:
     )
     assert str(error) == "a: expected x, found y. Do z\nb: expected u, found v"
     assert isinstance(error, ValueError)
+
+
+def _item(channels: int, dtype: str) -> ItemInfo:
+    return ItemInfo(id="one", group="one", split=Split.TRAIN, shape=(4, 4), channels=channels, dtype=dtype)
+
+
+def test_colours_keep_their_light_and_what_is_grey_is_stretched_over_the_channels_that_are_shown() -> None:
+    ranges = tuple(Intensities(minimum=n, low=n + 1, high=n + 10, maximum=n + 20) for n in (7.0, 5.0, 9.0, 0.0))
+    assert display_window(_item(3, "uint8"), ranges[:3]) == (0.0, 255.0)
+    assert display_window(_item(3, "uint16"), ranges[:3]) == (6.0, 19.0)
+    assert display_window(_item(1, "uint8"), ranges[:1]) == (8.0, 17.0)
+    assert display_window(_item(4, "float32"), ranges) == (8.0, 17.0)

@@ -98,7 +98,7 @@ class Office:
 
     def window(self, item: str) -> pictures.Window:
         """How the values of an item are shown. Raises NotFound."""
-        return pictures.display_window(self.pool.info(item), self.pool.intensities(item))
+        return pictures.window_of(self.pool.info(item), self.pool.intensities(item))
 
     def assignment(self, given: Assignment) -> dict[str, Any]:
         """An assignment as the page gets it."""

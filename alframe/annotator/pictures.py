@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alframe.ports import Pool
-from alframe.types import Box, Intensities, ItemInfo
+from alframe.types import Box, Intensities, ItemInfo, display_window
 
 __all__ = [
     "THUMBNAIL",
     "Window",
     "context_size",
-    "display_window",
     "is_rgb",
     "plane_box",
     "png",
     "samples",
     "thumbnail",
+    "window_of",
 ]
 
 THUMBNAIL = 512
@@ -48,17 +48,13 @@ def is_rgb(info: ItemInfo) -> bool:
     return info.channels == 3
 
 
-def display_window(info: ItemInfo, channels: Sequence[Intensities]) -> Window:
-    """The window of an item: all of 8-bit colour, else from the 1st to the 99th percentile of what is shown of its channels."""
+def window_of(info: ItemInfo, channels: Sequence[Intensities]) -> Window:
+    """The window of an item, and the values that what is shown of its channels has."""
     shown = channels[:3] if is_rgb(info) else channels[:1]
+    low, high = display_window(info, channels)
     if is_rgb(info) and info.dtype == "uint8":
-        return Window(low=0.0, high=255.0, min=0.0, max=255.0)
-    return Window(
-        low=min(one.low for one in shown),
-        high=max(one.high for one in shown),
-        min=min(one.minimum for one in shown),
-        max=max(one.maximum for one in shown),
-    )
+        return Window(low=low, high=high, min=low, max=high)
+    return Window(low=low, high=high, min=min(one.minimum for one in shown), max=max(one.maximum for one in shown))
 
 
 def plane_box(box: Box, number: int) -> Box:

@@ -19,7 +19,7 @@ from alframe.ports import Artifacts, Pool
 from alframe.report import raster
 from alframe.report.reading import Arm
 from alframe.report.svg import compact
-from alframe.types import UNANNOTATED, Box
+from alframe.types import UNANNOTATED, Box, display_window
 
 __all__ = ["Row", "read_row", "zoom"]
 
@@ -31,7 +31,7 @@ LIKELY, SMALLEST, ROOM = 0.25, 24, 1.7
 class Row:
     """One image of a plate: its panel, the raters' maps of the plane (Y, X; 255 = said nothing), and words for it.
 
-    `photo` (C, Y, X) is the plane itself, `view` the box of the item's plane that is drawn.
+    `photo` (C, Y, X) is the plane itself, `window` what of it is black and white, `view` the box of the item's plane that is drawn.
     """
 
     panel: Panel
@@ -39,6 +39,7 @@ class Row:
     title: str
     spacing: tuple[float, ...]
     photo: NDArray[np.generic]
+    window: tuple[float, float]
     view: Box
 
     @property
@@ -122,6 +123,7 @@ def read_row(panel: Panel, arm: Arm, index: int, artifacts: Artifacts, pool: Poo
         title=f"{job.item}{where} · {what}",
         spacing=info.spacing[-2:] if len(info.spacing) == len(info.shape) else (1.0, 1.0),
         photo=raster.plane(pool.image(job.item, slab), len(info.shape)),
+        window=display_window(info, pool.intensities(job.item)),
         view=zoom(_interesting(panel, drawn), _plane(panel)),
     )
 

@@ -121,7 +121,7 @@ def _panes(
     def shown(values: NDArray[Any]) -> NDArray[np.float64]:
         return raster.shrink(row.cut(values), factor)
 
-    small = raster.picture(shown(row.photo), raster.display_window(row.photo))
+    small = raster.picture(shown(row.photo), row.window)
     mean = np.asarray(row.panel.arrays["mean"], np.float64)
     best = mean.argmax(axis=0).astype(np.uint8)
     votes, fused = "", row.fused

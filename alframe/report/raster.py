@@ -49,19 +49,15 @@ def shrink(image_CYX: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
 
 
 def picture(image_CYX: NDArray[np.generic], window: tuple[float, float]) -> NDArray[np.uint8]:
-    """Display values (Y, X, 3): three channels as RGB, otherwise the first as grey; `window` maps to black and white."""
+    """Display values (Y, X, 3): three channels as RGB, otherwise the first as grey; `window` maps to black and white.
+
+    What is not a number is black.
+    """
     low, high = window
     scaled = np.clip((image_CYX.astype(np.float64) - low) / ((high - low) or 1.0), 0, 1)
+    scaled = np.nan_to_num(scaled, nan=0.0)
     chosen = scaled if scaled.shape[0] == 3 else np.repeat(scaled[:1], 3, axis=0)
     return np.moveaxis(np.round(255 * chosen), 0, -1).astype(np.uint8)
-
-
-def display_window(image_CYX: NDArray[np.generic]) -> tuple[float, float]:
-    """Black and white point: the full range of bytes, else the 1st and 99th percentile of the finite values."""
-    if image_CYX.dtype == np.uint8:
-        return 0.0, 255.0
-    low, high = np.percentile(image_CYX.astype(np.float64), (1, 99))
-    return float(low), float(high)
 
 
 def photograph(image_YX3: NDArray[np.uint8]) -> str:

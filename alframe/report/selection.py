@@ -16,7 +16,7 @@ from alframe.report.figure import Figure, Table
 from alframe.report.frame import Frame
 from alframe.report.reading import Arm
 from alframe.report.svg import compact, num, tag
-from alframe.types import AnswerRecord, Box, Query
+from alframe.types import AnswerRecord, Box, Query, display_window
 
 __all__ = ["Card", "Gallery", "galleries", "scores"]
 
@@ -110,7 +110,7 @@ def _card(
     image = raster.plane(pool.image(query.item, slab), axes)
     spacing = info.spacing[-2:] if len(info.spacing) == axes else (1.0, 1.0)
     frame = Frame.of(view, spacing, SIDE)
-    small = raster.picture(raster.shrink(image, frame.factor), raster.display_window(image))
+    small = raster.picture(raster.shrink(image, frame.factor), display_window(info, pool.intensities(query.item)))
     layers = [frame.image(raster.photograph(small), view, "photo")]
     if "uncertainty" in prefill:
         seen = raster.shrink(raster.plane(prefill["uncertainty"], axes), frame.factor)

@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from alframe.annotator import pictures
 from alframe.report import raster
+from alframe.report.reading import read_arm
+from alframe.report.selection import _around, _slab, galleries
+from alframe.testing.fake_campaign import Recorded
 
 masks = hnp.arrays(
     np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=st.integers(0, 2)
@@ -71,16 +75,42 @@ def test_an_uncertainty_of_zero_everywhere_is_transparent() -> None:
     assert _decode(raster.heat(np.zeros((4, 4)), 0.0))[..., 3].max() == 0
 
 
-def test_sixteen_bits_are_shown_between_their_percentiles() -> None:
+def test_values_are_shown_from_black_to_white_between_the_ends_of_the_window() -> None:
     image = np.linspace(1000, 3000, 101).astype(np.uint16).reshape(1, 1, 101)
-    shown = raster.picture(image, raster.display_window(image))
+    shown = raster.picture(image, (1020.0, 2980.0))
     assert shown.shape == (1, 101, 3)
-    assert shown[0, 0].tolist() == [0, 0, 0]
-    assert shown[0, -1].tolist() == [255, 255, 255]
-    assert shown[0, 50, 0] == pytest.approx(127.5, abs=2)
+    assert shown[0, :2].tolist() == [[0, 0, 0]] * 2
+    assert shown[0, -2:].tolist() == [[255, 255, 255]] * 2
+    assert shown[0, 50, 0] == pytest.approx(127.5, abs=0.5)
+
+
+def test_what_is_not_a_number_is_black_and_what_is_infinite_white() -> None:
+    image = np.array([[[np.nan, -np.inf, 1.0, np.inf]]], np.float32)
+    assert raster.picture(image, (0.0, 2.0))[0, :, 0].tolist() == [0, 0, 128, 255]
 
 
 def test_colour_stays_colour() -> None:
     image = np.array([200, 100, 50], np.uint8).reshape(3, 1, 1).repeat(16, axis=1).repeat(16, axis=2)
-    seen = _decode(raster.photograph(raster.picture(image, raster.display_window(image))))
+    seen = _decode(raster.photograph(raster.picture(image, (0.0, 255.0))))
     assert np.abs(seen.astype(int) - [200, 100, 50]).max() <= 4
+
+
+def test_a_region_is_as_bright_in_the_report_as_on_the_labelling_page(scans: Recorded) -> None:
+    pool, (name,) = scans.pool, scans.names
+    arm = read_arm(scans.ledger, pool, name)
+    compared = 0
+    for gallery in galleries(arm, scans.artifacts, pool):
+        for query, card in zip(arm.queries[gallery.round], gallery.cards, strict=False):
+            info = pool.info(query.item)
+            plane = _slab(_around(query.box, info.shape), query.box)
+            page = pictures.png(
+                pictures.samples(pool, query.item, plane),
+                pictures.window_of(info, pool.intensities(query.item)),
+                rgb=False,
+            )
+            photo = _decode(re.findall('href="(data:image/jpeg[^"]+)"', str(card.drawing))[0])
+            difference = photo[..., 0].astype(int) - iio.imread(page)
+            assert np.abs(difference).mean() < 6  # what JPEG loses
+            assert abs(difference.mean()) < 1
+            compared += 1
+    assert compared >= 8
