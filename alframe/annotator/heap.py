@@ -17,8 +17,9 @@ _LARGE = 32 * 2**10  # bytes
 def share() -> None:
     """Let all threads that begin from now on use one heap; Python lets one of them run at a time anyway.
 
-    What is large gets a map of its own, which goes back to the system as soon as it is free. Left to itself, the C library
-    raises the size that counts as large each time something larger is freed, and pictures end up between small things.
+    What is large and fits no gap gets a map of its own, which goes back to the system as soon as it is free. Left to itself,
+    the C library raises the size that counts as large each time something larger is freed, and pictures end up between small
+    things.
     """
     _call("mallopt", _ARENA_MAX, 1)
     _call("mallopt", _MMAP_THRESHOLD, _LARGE)

@@ -72,16 +72,24 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         SqlLedger(f"sqlite:///{path}")
 
 
-def test_connections_are_set_up_for_durability(open_ledger: Callable[[], SqlLedger], url: str) -> None:
+def test_connections_are_set_up_for_durability_and_keep_little_in_memory(
+    open_ledger: Callable[[], SqlLedger], url: str
+) -> None:
     open_ledger()
     made = engine.open_engine(engine.parse_url(url))
     with made.connect() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "cache_size")
         }
     made.dispose()
-    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+    assert found == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 30_000,
+        "cache_size": -256,  # KiB
+    }
 
 
 def test_a_reader_neither_waits_for_a_writer_nor_sees_half_a_step(open_ledger: Callable[[], SqlLedger]) -> None:
